@@ -1,0 +1,42 @@
+"""Every test runs without the outside: loopback only, no keys, one thread, no W&B service."""
+
+import ipaddress
+import os
+import socket
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_DISABLE_WEAVE="1", WANDB_SILENT="true")
+
+_connect = socket.socket.connect
+_connect_ex = socket.socket.connect_ex
+
+
+def _refuse_outside(sock: socket.socket, address: object) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    host = str(address[0])  # type: ignore[index]
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        raise PermissionError(f"tests may only reach loopback, not {host}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_loopback():
+    def connect(sock, address):
+        _refuse_outside(sock, address)
+        return _connect(sock, address)
+
+    def connect_ex(sock, address):
+        _refuse_outside(sock, address)
+        return _connect_ex(sock, address)
+
+    socket.socket.connect, socket.socket.connect_ex = connect, connect_ex
+    yield
+    socket.socket.connect, socket.socket.connect_ex = _connect, _connect_ex
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch):
+    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
