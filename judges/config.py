@@ -1,0 +1,97 @@
+"""Everything a judge can be told. `None` means the backend row's own value."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Grading = Literal["schema", "labels"]
+Vote = Literal["median", "majority", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """Which judge, how it grades, and how hard it may be asked."""
+
+    backend: str = "rules"
+    """A row of judges/backends.py: rules, deepseek, openai, anthropic, openrouter, vllm, ollama,
+    custom, llamacpp, replay."""
+    model: str | None = None
+    """Model name, or a GGUF file for llamacpp."""
+    url: str | None = None
+    """Base URL up to and with /v1."""
+    key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+    rubric: str = "medical_en"
+    """A name in judges/rubrics, or a path to a .toml file."""
+    known: str | None = None
+    """rules: JSONL of known answers, so that a wrong one counts as a contradiction."""
+
+    grading: Grading = "schema"
+    """schema: a rationale, then a tier. labels: one token, read from its log-probs."""
+    samples: int = 1
+    """Verdicts asked for each answer; the tier most of them name wins."""
+    temperature: float | None = None
+    """Sampling temperature; 0 for one sample, 0.7 for several."""
+    max_reply_tokens: int = 512
+    """Room for the judge's reply, its own reasoning included."""
+    commit_first: bool = False
+    """Let the judge write down what it will look for, once a question, before it sees an answer."""
+    defences: bool = True
+    """Random fences and neutralised delimiters. Off only to measure what they do."""
+
+    panel: tuple[str, ...] = ()
+    """Further judges, each `backend[:model][@url]`, that vote beside the first."""
+    vote: Vote = "median"
+    """How a panel becomes one verdict."""
+    fallback: tuple[str, ...] = ()
+    """Judges asked in turn while the one before them is down, each `backend[:model][@url]`."""
+
+    timeout_s: float | None = None
+    """One call."""
+    deadline_s: float = 300.0
+    """One score(); what is missing then is a fault."""
+    retries: int = 5
+    """Attempts after the first, for what may pass: 429, 5xx, resets."""
+    max_in_flight: int | None = None
+    """Ceiling of the adaptive concurrency."""
+    rpm: int | None = None
+    """Requests a minute; no limit where neither this nor the row says."""
+    tpm: int | None = None
+    """Tokens a minute."""
+    hedge_share: float = 0.0
+    """Share of calls that may be sent a second time when slow."""
+
+    ledger: str | None = None
+    """SQLite file of what was asked and answered; nothing in it is paid for twice."""
+    max_calls: int | None = None
+    """Stop before more calls than this."""
+    max_tokens: int | None = None
+    """Stop before more tokens than this, prompts and replies together."""
+    max_usd: float | None = None
+    """Stop before more money than this."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("samples", 1), ("max_reply_tokens", 1), ("retries", 0)):
+            _at_least(name, getattr(self, name), low)
+        for name in ("max_in_flight", "rpm", "tpm", "max_calls", "max_tokens"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("timeout_s", "deadline_s", "max_usd"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"judge.{name} is {value}: it must be above 0")
+        if not 0 <= self.hedge_share <= 1:
+            raise ValueError(
+                f"judge.hedge_share is {self.hedge_share}: it is a share of calls, from 0 to 1"
+            )
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise ValueError(f"judge.temperature is {self.temperature}: it must be from 0 to 2")
+        if self.grading == "labels" and self.samples > 1:
+            raise ValueError(
+                f"judge.samples is {self.samples} with judge.grading labels: log-probs already "
+                "hold every sample. Use --judge.samples 1, or --judge.grading schema"
+            )
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise ValueError(f"judge.{name} is {value}: it must be at least {low}")
