@@ -1,0 +1,134 @@
+"""What an update did, over live rows.
+
+The trainer fills one `RowTable` line per sequence; NaN means not measured. Ranks join their tables
+before anything is averaged, so a rank with two rows never weighs like a rank with sixty.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Bins that keep the paper's window (3e-4, 4e-4) apart from its surroundings.
+_STEPS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+RATIO_EDGES: tuple[float, ...] = (*(1 - s for s in reversed(_STEPS)), *(1 + s for s in _STEPS))
+
+
+def k1(logps_BT: Tensor, other_logps_BT: Tensor) -> Tensor:
+    """Per token, an estimate of KL(sampled || other): exact on average, of either sign.
+
+    `logps_BT` must be those of the distribution the tokens were drawn from; so too in `k3`.
+    """
+    return logps_BT - other_logps_BT
+
+
+def k3(logps_BT: Tensor, other_logps_BT: Tensor) -> Tensor:
+    """Per token, an estimate of KL(sampled || other): exact on average and never negative."""
+    log_ratio_BT = other_logps_BT - logps_BT
+    return log_ratio_BT.expm1() - log_ratio_BT
+
+
+def effective_sample_size(ratios_B: Tensor) -> float:
+    """The share of sequences that still counts when weighted by `ratios_B`: 1 if all weigh alike."""
+    return float(ratios_B.sum() ** 2 / ratios_B.square().sum() / ratios_B.numel())
+
+
+class ClipFractions(NamedTuple):
+    seq: float
+    low: float
+    high: float
+    token: float
+
+
+def clip_fractions(
+    ratios_B: Tensor,
+    advantages_B: Tensor,
+    lengths_B: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
+) -> ClipFractions:
+    """The share of sequences the window cuts, on which side, and the share of tokens they hold."""
+    low_B = (ratios_B < 1 - clip_low) & (advantages_B < 0)
+    high_B = (ratios_B > 1 + clip_high) & (advantages_B > 0)
+    cut_B = low_B | high_B
+    return ClipFractions(
+        seq=float(cut_B.double().mean()),
+        low=float(low_B.double().mean()),
+        high=float(high_B.double().mean()),
+        token=float(lengths_B[cut_B].sum() / lengths_B.sum().clamp(min=1)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """One line a sequence. The `_sum` columns add up a per-token quantity over its tokens."""
+
+    columns = (
+        "length",
+        "advantage",
+        "ratio",
+        "entropy_sum",
+        "kl_old_sum",
+        "kl_sampler_sum",
+        "drift_sampler_sum",
+        "kl_ref_sum",
+    )
+    values_BC: Tensor
+
+    @classmethod
+    def empty(cls, rows: int, device: torch.device) -> "RowTable":
+        shape = (rows, len(cls.columns))
+        return cls(torch.full(shape, float("nan"), dtype=torch.float64, device=device))
+
+    def __getitem__(self, column: str) -> Tensor:
+        return self.values_BC[:, self.columns.index(column)]
+
+    def write(self, rows: Tensor, **columns_B: Tensor) -> None:
+        for column, values_B in columns_B.items():
+            self.values_BC[rows, self.columns.index(column)] = values_B.detach().double()
+
+
+def update_metrics(table: RowTable, *, clip_low: float, clip_high: float) -> dict[str, object]:
+    """The update's metrics over the rows that were computed. What nobody measured is absent."""
+    metrics: dict[str, object] = {}
+    per_token = {
+        "entropy": "entropy_sum",
+        "kl/old": "kl_old_sum",
+        "kl/sampler": "kl_sampler_sum",
+        "sampler/drift": "drift_sampler_sum",
+        "kl/ref": "kl_ref_sum",
+    }
+    for name, column in per_token.items():
+        measured_B = ~table[column].isnan()
+        tokens = float(table["length"][measured_B].sum())
+        if tokens:
+            metrics[name] = float(table[column][measured_B].sum()) / tokens
+
+    computed_B = ~table["ratio"].isnan()
+    if not bool(computed_B.any()):
+        return metrics
+    ratios_B = table["ratio"][computed_B]
+    clipped = clip_fractions(
+        ratios_B,
+        table["advantage"][computed_B],
+        table["length"][computed_B],
+        clip_low=clip_low,
+        clip_high=clip_high,
+    )
+    edges = torch.tensor(RATIO_EDGES, dtype=ratios_B.dtype, device=ratios_B.device)
+    bins_B = torch.bucketize(ratios_B, edges)
+    metrics |= {
+        "ratio/min": float(ratios_B.min()),
+        "ratio/mean": float(ratios_B.mean()),
+        "ratio/max": float(ratios_B.max()),
+        "ratio/log_std": float(ratios_B.log().std(correction=0)),
+        "ratio/histogram": torch.bincount(bins_B, minlength=len(edges) + 1).tolist(),
+        "clip/seq": clipped.seq,
+        "clip/low": clipped.low,
+        "clip/high": clipped.high,
+        "clip/token": clipped.token,
+        "ess": effective_sample_size(ratios_B),
+    }
+    return metrics
