@@ -30,7 +30,7 @@ def k3(logps_BT: Tensor, other_logps_BT: Tensor) -> Tensor:
 
 
 def effective_sample_size(ratios_B: Tensor) -> float:
-    """The share of sequences that still counts when weighted by `ratios_B`: 1 if all weigh alike."""
+    """The share of sequences still counting when weighted by `ratios_B`; 1 if all weigh alike."""
     return float(ratios_B.sum() ** 2 / ratios_B.square().sum() / ratios_B.numel())
 
 
