@@ -60,6 +60,11 @@ class JudgeConfig:
     hedge_share: float = 0.0
     """Share of calls that may be sent a second time when slow."""
 
+    usd_per_m_in: float | None = None
+    """Price of a million prompt tokens."""
+    usd_per_m_out: float | None = None
+    """Price of a million reply tokens."""
+
     ledger: str | None = None
     """SQLite file of what was asked and answered; nothing in it is paid for twice."""
     max_calls: int | None = None
@@ -68,6 +73,12 @@ class JudgeConfig:
     """Stop before more tokens than this, prompts and replies together."""
     max_usd: float | None = None
     """Stop before more money than this."""
+
+    @property
+    def sampling_temperature(self) -> float:
+        if self.temperature is not None:
+            return self.temperature
+        return 0.7 if self.samples > 1 else 0.0
 
     def __post_init__(self) -> None:
         for name, low in (("samples", 1), ("max_reply_tokens", 1), ("retries", 0)):

@@ -65,6 +65,16 @@ class FaultCause(StrEnum):
     NO_MAJORITY = "no_majority"  # too few of the samples or judges agree, or too few answered
 
 
+class Faulty(Exception):
+    """Raised where a fault is found, inside; `Judge` turns it into a JudgeFault."""
+
+    def __init__(self, cause: FaultCause, detail: str, usage: Usage = FREE) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause = cause
+        self.detail = detail
+        self.usage = usage
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """A verdict. `score` is the tier's, or a blend of tiers when read from log-probs or several."""

@@ -1,0 +1,31 @@
+"""`python -m judges COMMAND`: a thin table; each command's module has `main(args) -> exit code`."""
+
+import difflib
+import importlib
+import sys
+
+COMMANDS = {
+    "serve": ("judges.serve", "start the embedded rule judge"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:10} {about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(["usage: python -m judges COMMAND [--help]", "", *lines])
+
+
+def main(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"unknown command {name!r}.{hint}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return importlib.import_module(COMMANDS[name][0]).main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""The backends, a row each: where, which model, which key, what it can do, what it costs.
+
+Prices are US dollars a million tokens as published in 2026; they serve estimates and budgets. Give
+your own with judge.usd_per_m_in and judge.usd_per_m_out where they have moved.
+"""
+
+import difflib
+import os
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from judges.config import JudgeConfig
+
+Form = Literal["json_schema", "json_object", "text"]
+FORMS: tuple[Form, ...] = ("json_schema", "json_object", "text")
+"""Best first: what a reply can be held to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    name: str
+    url: str | None = None
+    model: str | None = None
+    key_env: str | None = None
+    wire: Literal["openai", "anthropic"] = "openai"
+    form: Form = "json_schema"
+    """The best form it is known to hold to; the next is tried when it refuses."""
+    logprobs: bool = True
+    max_tokens_field: str = "max_tokens"
+    timeout_s: float = 60.0
+    max_in_flight: int = 64
+    rpm: int | None = None
+    tpm: int | None = None
+    usd_per_m_in: float = 0.0
+    usd_per_m_out: float = 0.0
+
+    def key(self) -> str | None:
+        """Read where it is sent and nowhere else, so that no object holds it."""
+        return os.environ.get(self.key_env) if self.key_env else None
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Backend(name="rules", model="rules", timeout_s=30.0, max_in_flight=256),
+        Backend(
+            name="deepseek",
+            url="https://api.deepseek.com/v1",
+            model="deepseek-chat",
+            key_env="DEEPSEEK_API_KEY",
+            form="json_object",
+            max_in_flight=256,
+            usd_per_m_in=0.28,
+            usd_per_m_out=0.42,
+        ),
+        Backend(
+            name="openai",
+            url="https://api.openai.com/v1",
+            model="gpt-4.1-mini",
+            key_env="OPENAI_API_KEY",
+            max_tokens_field="max_completion_tokens",
+            usd_per_m_in=0.40,
+            usd_per_m_out=1.60,
+        ),
+        Backend(
+            name="anthropic",
+            url="https://api.anthropic.com/v1",
+            model="claude-haiku-4-5",
+            key_env="ANTHROPIC_API_KEY",
+            wire="anthropic",
+            logprobs=False,
+            usd_per_m_in=1.0,
+            usd_per_m_out=5.0,
+        ),
+        Backend(
+            name="openrouter",
+            url="https://openrouter.ai/api/v1",
+            model="deepseek/deepseek-chat",
+            key_env="OPENROUTER_API_KEY",
+            usd_per_m_in=0.30,
+            usd_per_m_out=0.90,
+        ),
+        Backend(name="vllm", url="http://127.0.0.1:8000/v1", timeout_s=120.0, max_in_flight=256),
+        Backend(name="ollama", url="http://127.0.0.1:11434/v1", timeout_s=300.0, max_in_flight=4),
+        Backend(name="llamacpp", timeout_s=300.0, max_in_flight=4),
+        Backend(name="custom", timeout_s=120.0),
+        Backend(name="replay"),
+    )
+}
+
+
+def resolve(config: JudgeConfig) -> Backend:
+    """The row with the config's own values in it, checked. Raises ValueError at once."""
+    row = ROWS.get(config.backend)
+    if row is None:
+        close = difflib.get_close_matches(config.backend, ROWS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"judge.backend is {config.backend!r}: no such backend.{hint} Known: {', '.join(ROWS)}"
+        )
+    own = {
+        name: value
+        for name in (
+            *("url", "model", "key_env", "timeout_s", "max_in_flight", "rpm", "tpm"),
+            *("usd_per_m_in", "usd_per_m_out"),
+        )
+        if (value := getattr(config, name)) is not None
+    }
+    backend = replace(row, **own)
+    if config.url and not config.url.startswith(("http://", "https://")):
+        raise ValueError(f"judge.url is {config.url!r}: it must begin with http:// or https://")
+    if config.url and not config.key_env and config.url != row.url:
+        backend = replace(backend, key_env=None)  # a row's key goes to the row's own host only
+    if backend.key_env and not backend.key():
+        raise ValueError(
+            f"judge.backend {config.backend} needs a key and the environment variable "
+            f"{backend.key_env} is not set. Type: export {backend.key_env}=..., or name another "
+            "variable with judge.key_env, or use --judge.backend rules, which needs none"
+        )
+    if config.backend == "custom" and not backend.url:
+        raise ValueError(
+            "judge.url is missing: backend custom is any OpenAI-compatible server, so say which, "
+            "for example --judge.url http://127.0.0.1:8000/v1"
+        )
+    if backend.model is None and config.backend not in ("replay",):
+        what = "the GGUF file" if config.backend == "llamacpp" else "the model the server has"
+        raise ValueError(
+            f"judge.model is missing: backend {config.backend} has no default. Name {what} with "
+            "--judge.model"
+        )
+    if config.grading == "labels" and not backend.logprobs:
+        raise ValueError(
+            f"judge.grading is labels, and backend {config.backend} gives no log-probs. "
+            "Use --judge.grading schema"
+        )
+    return backend
+
+
+def named(config: JudgeConfig, entry: str) -> JudgeConfig:
+    """The config of another judge, written `backend[:model][@url]`: only its limits carry over."""
+    rest, _, url = entry.partition("@")
+    backend, _, model = rest.partition(":")
+    return replace(
+        config,
+        backend=backend,
+        model=model or None,
+        url=url or None,
+        key_env=None,
+        usd_per_m_in=None,
+        usd_per_m_out=None,
+        panel=(),
+        fallback=(),
+    )

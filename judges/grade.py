@@ -1,0 +1,248 @@
+"""From a judge's reply to a verdict, or a named fault. Never a guess.
+
+Exactly one clear verdict is a score. Two, even when they agree, a tier the rubric does not have,
+or a number beside it that is not the tier's: faults. How the reply is dressed (fences, prose around
+it, trailing commas, full-width quotes) makes no difference as long as that stays clear.
+"""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from judges.rubric import LETTERS, Rubric, Tier
+from judges.verdict import FaultCause, Faulty
+from judges.wire import Json, Reply
+
+KEYS = ("tier", "等级")
+SURE = 0.5
+"""Least share of the probability that the tiers' letters must hold together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    tier: str
+    score: float
+    rationale: str = ""
+
+
+def verdict_schema(rubric: Rubric) -> Json:
+    """The rationale comes first, so that the tier follows from it and not the reverse."""
+    return {
+        "type": "object",
+        "properties": {
+            "rationale": {"type": "string"},
+            "tier": {"type": "string", "enum": list(rubric.labels)},
+        },
+        "required": ["rationale", "tier"],
+        "additionalProperties": False,
+    }
+
+
+CLAIMS_SCHEMA: Json = {
+    "type": "object",
+    "properties": {"claims": {"type": "array", "items": {"type": "string"}}},
+    "required": ["claims"],
+    "additionalProperties": False,
+}
+
+
+def read_claims(reply: Reply) -> str:
+    """What a judge commits to look for, a claim a line."""
+    objects, _ = _objects(without_reasoning(reply.text))
+    claims = dict(objects[0]).get("claims") if len(objects) == 1 else None
+    lines = [str(claim) for claim in cast(list[object], claims)] if isinstance(claims, list) else []
+    if reply.truncated or not lines:
+        raise Faulty(FaultCause.NO_VERDICT, f"no claims in {reply.text[:160]!r}", reply.usage)
+    return "\n".join(lines)
+
+
+def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
+    if reply.truncated:
+        raise Faulty(FaultCause.TRUNCATED, f"ran out of tokens: ...{reply.text[-80:]!r}")
+    text = without_reasoning(reply.text)
+    if not text:
+        raise Faulty(FaultCause.EMPTY, "the reply is empty")
+    verdict = _one_verdict(text, rubric.labels)
+    tier = _known_tier(verdict.tier, rubric)
+    if verdict.score is not None and not _is_score(verdict.score, tier.score):
+        raise Faulty(
+            FaultCause.BAD_SCORE, f"tier {tier.label} is {tier.score}, not {verdict.score!r}"
+        )
+    return Graded(tier=tier.label, score=tier.score, rationale=verdict.rationale)
+
+
+def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
+    """The expected score over the tiers' letters, at the first token that says anything."""
+    if reply.logprobs is None:
+        raise Faulty(FaultCause.NO_LOGPROBS, "the reply holds no log-probs")
+    nothing: dict[str, float] = {}
+    top = next((top for token, top in reply.logprobs if token.strip()), nothing)
+    mass_by_letter: defaultdict[str, float] = defaultdict(float)
+    letters = LETTERS[: len(rubric.tiers)]
+    for token, logprob in top.items():
+        letter = token.strip(" \n\t*()[]\".:'▁Ġ")
+        if len(letter) == 1 and letter in letters and logprob <= 1e-6:
+            mass_by_letter[letter] += math.exp(logprob)
+    mass = sum(mass_by_letter.values())
+    if not SURE <= mass <= 1.01:
+        raise Faulty(
+            FaultCause.UNSURE,
+            f"the letters hold {mass:.3f} of the probability; the reply begins {reply.text[:40]!r}",
+        )
+    tiers = dict(zip(letters, rubric.tiers, strict=True))
+    score = sum(p * tiers[letter].score for letter, p in mass_by_letter.items()) / mass
+    best = max(mass_by_letter, key=lambda letter: mass_by_letter[letter])
+    spread = ", ".join(f"{tiers[c].label} {p / mass:.2f}" for c, p in mass_by_letter.items())
+    return Graded(tier=tiers[best].label, score=score, rationale=spread)
+
+
+_REASONING = re.compile(r"\s*<(think|thinking|reasoning)>(?P<inside>.*?)</\1>", re.DOTALL)
+_OPEN_REASONING = re.compile(r"\s*<(think|thinking|reasoning)>")
+_LATE_CLOSE = re.compile(r"</(think|thinking|reasoning)>")
+
+
+def without_reasoning(text: str) -> str:
+    """A judge may think aloud before its verdict. What it thinks is not its verdict."""
+    if match := _REASONING.match(text):
+        return text[match.end() :].strip()
+    if _OPEN_REASONING.match(text):
+        raise Faulty(FaultCause.TRUNCATED, "the judge's reasoning never ends")
+    if not text.lstrip().startswith(("{", "`")) and (match := _LATE_CLOSE.search(text)):
+        return text[match.end() :].strip()  # the template had opened it
+    return text.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    tier: object
+    rationale: str = ""
+    score: object = None
+
+
+_QUOTE = r"[\"'“”‘’「」`*_]*"
+_MENTION = re.compile(
+    rf"(?<!\w){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*(?:[:：=>])\s*(?P<value>[^\n]*)",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"(i['’]?m sorry|i am sorry|sorry|i can(no|['’])?t|i['’]?m (unable|not able)|i (will|must) not|"
+    r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
+    re.IGNORECASE,
+)
+_UNESCAPED = re.compile(r'\{\s*"rationale"\s*:.*,\s*"tier"\s*:\s*"(?P<tier>[^"]*)"\s*\}', re.DOTALL)
+
+
+def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
+    objects, rest = _objects(text)
+    said = [verdict for found in objects for verdict in _verdicts_in(found)]
+    mentions = [match["value"] for match in _MENTION.finditer(rest)]
+    if (count := len(said) + len(mentions)) > 1:
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
+    if said:
+        return said[0]
+    if "{" in rest:
+        # Quotes inside the rationale that were not escaped break the JSON and hide nothing: there
+        # is one pair of braces and one tier, at the end.
+        if rest.count("{") == 1 == rest.count("}") and (match := _UNESCAPED.search(rest)):
+            return _Said(tier=match["tier"])
+        raise Faulty(FaultCause.NO_VERDICT, f"its JSON is broken: {text[:160]!r}")
+    if mentions:
+        return _Said(tier=_bare(mentions[0]))
+    if _label(_bare(text)) in labels:
+        return _Said(tier=_bare(text))
+    if _REFUSAL.match(text):
+        raise Faulty(FaultCause.REFUSED, text[:160])
+    raise Faulty(FaultCause.NO_VERDICT, f"no verdict in {text[:160]!r}")
+
+
+def _known_tier(said: object, rubric: Rubric) -> Tier:
+    label = _label(said) if isinstance(said, str) else None
+    if label not in rubric.labels:
+        raise Faulty(
+            FaultCause.UNKNOWN_TIER, f"tier {said!r} is not one of {', '.join(rubric.labels)}"
+        )
+    return rubric.tier(label)
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[\s-]+", "_", text.strip().casefold())
+
+
+def _bare(text: str) -> str:
+    """Without the markup and punctuation around it."""
+    return re.sub(r"</?\w+>", "", text).strip(" \t\n\"'“”‘’「」`*_#.。,，;；!！()（）[]【】")
+
+
+def _is_score(said: object, score: float) -> bool:
+    try:
+        return not isinstance(said, bool) and math.isclose(float(str(said)), score)
+    except ValueError:
+        return False
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object that keeps a key that is there twice."""
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, strict=False)
+
+
+def _objects(text: str) -> tuple[list[_Pairs], str]:
+    """The outermost JSON objects, and the text that is in none of them.
+
+    A brace that opens nothing readable ends the search: what follows may be a quotation.
+    """
+    found: list[_Pairs] = []
+    rest: list[str] = []
+    at = 0
+    while (start := text.find("{", at)) >= 0:
+        rest.append(text[at:start])
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except ValueError:
+            mended = text[:start] + _mended(text[start:])
+            try:
+                value, end = _DECODER.raw_decode(mended, start)
+            except (ValueError, RecursionError):
+                at = start
+                break
+            text = mended
+        except RecursionError:
+            at = start
+            break
+        found.append(value)
+        at = end
+    return found, "".join([*rest, text[at:]])
+
+
+_STRING = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
+
+
+def _mended(text: str) -> str:
+    """The slips that change no meaning: other quotes, full-width marks, bare keys, spare commas."""
+    if '"' not in text:
+        text = re.sub("[“”„‟]", '"', text)
+        text = re.sub(r"(?<=[{,\[:])(\s*)'|'(?=\s*[:,}\]])", r'\1"', text)
+    parts = _STRING.split(text)
+    for i in range(0, len(parts), 2):  # every second part is outside the strings
+        part = parts[i].replace("：", ":").replace("，", ",")
+        part = re.sub(r"(?<=[{,])(\s*)([A-Za-z_]+)(?=\s*:)", r'\1"\2"', part)
+        parts[i] = re.sub(r",(\s*[}\]])", r"\1", part)
+    return "".join(parts)
+
+
+def _verdicts_in(value: object) -> Iterator[_Said]:
+    if isinstance(value, _Pairs):
+        fields = {key.strip().casefold(): item for key, item in value}
+        rationale = str(fields.get("rationale", fields.get("理由", "")))
+        for key, item in value:
+            if key.strip().casefold() in KEYS:
+                yield _Said(tier=item, rationale=rationale, score=fields.get("score"))
+            yield from _verdicts_in(item)
+    elif isinstance(value, list):
+        for item in cast(list[object], value):
+            yield from _verdicts_in(item)

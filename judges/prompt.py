@@ -1,0 +1,145 @@
+"""From a request to what a judge reads, and back.
+
+The candidate's answer is data written by someone who wants a high score. It stands last, so that
+the prompt of a whole group shares its beginning, between lines that carry a random number drawn for
+this one request. What could pass for a delimiter, a chat template's tag or invisible ink is made
+harmless before it goes in.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from functools import cache
+
+from judges.config import Grading
+from judges.rubric import LETTERS, Rubric
+from judges.verdict import JudgeRequest
+
+UNDEFENDED_FENCE = "0" * 16
+
+# Formatting, control, private-use and surrogate code points, and letters that draw nothing.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    "\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\U000f0000-\U0010ffff]+"
+)
+_NEWLINE = re.compile("\r\n?|[\u2028\u2029\x85]")
+# A space after what opens a tag (<|im_start|>, </s>, <think>, [INST], [[answer ..]]) or before what
+# closes one. People read on; no tokenizer finds a special token and no parser a fence.
+_OPENS = re.compile(r"<(?=[A-Za-z/|!?<\uff5c])|\[(?=\[|/?[A-Z_]{2,}\])")
+_CLOSES = re.compile(r"(?<=[|\uff5c>])>|(?<=\])\]")
+
+
+def neutralise(text: str) -> str:
+    text = _INVISIBLE.sub("", _NEWLINE.sub("\n", text))
+    return _CLOSES.sub(lambda m: " " + m[0], _OPENS.sub(lambda m: m[0] + " ", text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    system: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a user message asks to grade. `answer` is None where it asks for a commitment."""
+
+    question: str
+    truth: str
+    aliases: tuple[str, ...]
+    answer: str | None
+
+
+def grading_prompt(
+    request: JudgeRequest, rubric: Rubric, grading: Grading, *, defences: bool, claims: str = ""
+) -> Prompt:
+    rubric = rubric.in_language(request.lang)
+    words = rubric.template
+    fence = secrets.token_hex(8) if defences else UNDEFENDED_FENCE
+    answer = neutralise(request.answer) if defences else _encodable(request.answer)
+    parts = [_reference(request, claims), words.answer.replace("{fence}", fence)]
+    parts.append(f"[[answer {fence}]]\n{answer}\n[[/answer {fence}]]")
+    if defences:
+        parts.append(words.closing)
+    return Prompt(system=_system(rubric, grading, defences), user="\n\n".join(parts))
+
+
+def commitment_prompt(request: JudgeRequest, rubric: Rubric) -> Prompt:
+    """Asks what a right answer must say, before any answer is shown."""
+    rubric = rubric.in_language(request.lang)
+    system = f"{rubric.task}\n\n{rubric.template.commit}\n\n{rubric.template.authority}"
+    return Prompt(system=system, user=_reference(request))
+
+
+@cache
+def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
+    words = rubric.template
+    tiers = [words.tiers]
+    for letter, tier in zip(LETTERS, rubric.tiers, strict=False):
+        name = f"{letter} ({tier.label})" if grading == "labels" else tier.label
+        tiers.append(f"- {name}: {tier.meaning}")
+        for example in tier.examples:
+            line = words.example
+            for key in ("question", "truth", "answer"):
+                line = line.replace("{" + key + "}", getattr(example, key))
+            tiers.append(f"  {line}")
+    reply = words.labels if grading == "labels" else words.schema
+    parts = [rubric.task, "\n".join(tiers), reply, words.authority if defences else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _reference(request: JudgeRequest, claims: str = "") -> str:
+    """Question, truth and the rest: the same bytes for every answer of a group.
+
+    The fence is a hash of what it encloses, so no text can hold its own closing line.
+    """
+    blocks = {"question": neutralise(request.question), "truth": neutralise(request.truth)}
+    if request.aliases:
+        blocks["also accepted"] = "\n".join(_one_line(alias) for alias in request.aliases)
+    if claims:
+        blocks["look for"] = neutralise(claims)
+    fence = hashlib.sha256("\0".join(blocks.values()).encode()).hexdigest()[:16]
+    return "\n\n".join(
+        f"[[{name} {fence}]]\n{text}\n[[/{name} {fence}]]" for name, text in blocks.items()
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(neutralise(text).split())
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+_BLOCK = r"\[\[%s (?P<fence>%s)\]\]\n(?P<text>.*?)\n\[\[/%s (?P=fence)\]\]"
+
+
+def _find_block(name: str, fence: str, user: str, start: int = 0) -> re.Match[str] | None:
+    return re.compile(_BLOCK % (name, fence, name), re.DOTALL).search(user, start)
+
+
+def read_user_message(user: str) -> Asked:
+    """The inverse of the prompts above: what a judge that follows the rules sees in them."""
+    question = _find_block("question", "[0-9a-f]{16}", user)
+    if question is None or question.start() != 0:
+        raise ValueError("not a grading prompt: it does not begin with a [[question ...]] block")
+    fence = question["fence"]
+    truth = _find_block("truth", fence, user, question.end())
+    if truth is None:
+        raise ValueError("not a grading prompt: it has no [[truth ...]] block")
+    end = truth.end()
+    aliases = _find_block("also accepted", fence, user, end)
+    end = aliases.end() if aliases else end
+    claims = _find_block("look for", fence, user, end)
+    answer = _find_block("answer", "[0-9a-f]{16}", user, claims.end() if claims else end)
+    return Asked(
+        question=question["text"],
+        truth=truth["text"],
+        aliases=tuple(aliases["text"].split("\n")) if aliases else (),
+        answer=answer["text"] if answer else None,
+    )

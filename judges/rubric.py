@@ -1,0 +1,211 @@
+"""Rubrics as data: tiers with a label, a score and a meaning, and the words a judge is told.
+
+A rubric is a TOML file in `rubrics/` or anywhere; any number of tiers, any scores. The wording that
+all rubrics of one language share is in `templates/`. Both have a hash that goes into every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+HERE = Path(__file__).parent
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+RULES = ("same", "reasonable", "off_domain", "contradicts", "incoherent")
+"""What judges.rules can find. A tier names the findings it stands for; only `rules` needs it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    question: str
+    truth: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    label: str
+    score: float
+    meaning: str
+    examples: tuple[Example, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """The words around a rubric, in one language."""
+
+    tiers: str
+    example: str
+    schema: str
+    labels: str
+    authority: str
+    answer: str
+    closing: str
+    commit: str
+    sha: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # hashed by identity: it is loaded once
+class Rubric:
+    name: str
+    lang: str
+    task: str
+    tiers: tuple[Tier, ...]
+    template: Template
+    sha: str
+    siblings: Mapping[str, Rubric] = field(default_factory=dict[str, "Rubric"])
+    """The same tiers in other languages: a request is graded in its own where there is one."""
+
+    def in_language(self, lang: str) -> Rubric:
+        return self.siblings.get(lang, self)
+
+    def tier(self, label: str) -> Tier:
+        return next(tier for tier in self.tiers if tier.label == label)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(tier.label for tier in self.tiers)
+
+    def label_for_rule(self, finding: str) -> str:
+        return next(tier.label for tier in self.tiers if finding in tier.rules)
+
+    def check_rules(self) -> None:
+        """The rules judge needs a tier for each of its findings, and only one."""
+        for finding in RULES:
+            owners = [tier.label for tier in self.tiers if finding in tier.rules]
+            if len(owners) != 1:
+                raise ValueError(
+                    f"rubric {self.name}: {len(owners)} tiers have {finding!r} in their `rules`, "
+                    f"and the rules judge needs one. Add rules = [{finding!r}] to one tier, or "
+                    "choose another judge.backend"
+                )
+
+
+def shipped_rubrics() -> list[str]:
+    return sorted(path.stem for path in (HERE / "rubrics").glob("*.toml"))
+
+
+@cache
+def load_rubric(name: str) -> Rubric:
+    """A shipped rubric by name, or any .toml file by path."""
+    path = Path(name) if name.endswith(".toml") else HERE / "rubrics" / f"{name}.toml"
+    if not path.is_file():
+        close = difflib.get_close_matches(name, shipped_rubrics(), n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"judge.rubric is {name!r}: no such rubric.{hint} "
+            f"Shipped: {', '.join(shipped_rubrics())}; or give a path that ends in .toml"
+        )
+    data = _read(path)
+    rubric = _rubric(path, data)
+    siblings = {
+        lang: _rubric(path.parent / f"{other}.toml", _read(path.parent / f"{other}.toml"))
+        for lang, other in cast(dict[str, str], data.get("siblings", {})).items()
+    }
+    for other in siblings.values():
+        if [(t.label, t.score) for t in other.tiers] != [(t.label, t.score) for t in rubric.tiers]:
+            raise ValueError(
+                f"rubric {rubric.name}: its sibling {other.name} has other labels or scores. "
+                "Give both the same tiers in the same order"
+            )
+    if not siblings:
+        return rubric
+    shas = [rubric.sha, *(other.sha for other in siblings.values())]
+    return Rubric(
+        name=rubric.name,
+        lang=rubric.lang,
+        task=rubric.task,
+        tiers=rubric.tiers,
+        template=rubric.template,
+        sha=_sha(shas),
+        siblings={rubric.lang: rubric, **siblings},
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    if not path.is_file():
+        raise ValueError(f"rubric file {path}: no such file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"rubric file {path}: not valid TOML ({error})") from error
+
+
+def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
+    known = {"lang", "task", "tiers", "siblings", "template"}
+    if unknown := sorted(set(data) - known):
+        raise ValueError(
+            f"rubric {path}: unknown key {unknown[0]!r}; use {', '.join(sorted(known))}"
+        )
+    for key in ("lang", "task", "tiers"):
+        if not data.get(key):
+            raise ValueError(f"rubric {path}: `{key}` is missing")
+    tiers = tuple(_tier(path, row) for row in data["tiers"])
+    labels = [tier.label for tier in tiers]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"rubric {path}: two tiers have the same label; labels are {labels}")
+    if not 2 <= len(tiers) <= len(LETTERS):
+        raise ValueError(f"rubric {path}: {len(tiers)} tiers; it needs 2 to {len(LETTERS)}")
+    words = {"lang": data["lang"], "task": data["task"], "tiers": data["tiers"]}
+    return Rubric(
+        name=path.stem,
+        lang=data["lang"],
+        task=data["task"].strip(),
+        tiers=tiers,
+        template=_template(data["lang"], data.get("template", {})),
+        sha=_sha(words),
+    )
+
+
+def _tier(path: Path, row: dict[str, Any]) -> Tier:
+    label = row.get("label")
+    if not isinstance(label, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", label):
+        raise ValueError(
+            f"rubric {path}: tier label {label!r} must be lower-case letters, digits and _"
+        )
+    score = row.get("score")
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f"rubric {path}: tier {label} has score {score!r}; it must be a number")
+    if not row.get("meaning"):
+        raise ValueError(f"rubric {path}: tier {label} has no `meaning`; say when it applies")
+    rules = tuple(row.get("rules", ()))
+    if unknown := [finding for finding in rules if finding not in RULES]:
+        raise ValueError(
+            f"rubric {path}: tier {label} has rules {unknown}; known are {', '.join(RULES)}"
+        )
+    return Tier(
+        label=label,
+        score=float(score),
+        meaning=row["meaning"].strip(),
+        examples=tuple(Example(**example) for example in row.get("examples", ())),
+        rules=rules,
+    )
+
+
+def _template(lang: str, own: dict[str, str]) -> Template:
+    """The shared wording of the language, with what the rubric says in its own words instead."""
+    shared = HERE / "templates" / f"{lang}.toml"
+    words = {**(_read(shared) if shared.is_file() else {}), **own}
+    try:
+        return Template(**{key: text.strip() for key, text in words.items()}, sha=_sha(words))
+    except TypeError as error:
+        raise ValueError(
+            f"rubric language {lang!r}: its wording is incomplete ({error}). "
+            f"See judges/templates/en.toml for what a [template] table needs"
+        ) from error
+
+
+def _sha(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,246 @@
+"""A judge without a model: grades a short answer by rule, deterministically, thousands a second.
+
+What it finds, best first:
+
+    same         the answer is the truth or an alias, or a short answer that says it and no other
+    reasonable   a longer answer that says it
+    contradicts  it names another known answer of the same kind, denies the truth, or lists guesses
+    off_domain   none of these
+    incoherent   empty, repeating itself, or not language
+
+It compares words, so it cannot see that a fluent sentence is false, nor accept a synonym it was not
+told. It is here so that training, tests and newcomers have a real judge to talk to without a key.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+from judges.words import Words, words_of
+
+SHORT_WORDS = 12
+"""Up to here an answer is concise: every Han character counts as a word, so Chinese gets double."""
+GUESSES = 2
+"""The truth beside this many other known answers is a list of guesses, not an answer."""
+
+
+def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(phrase.split()) for phrase in text.split("|"))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DENIED_AFTER = _phrases(
+    "not|never|neither|nor|rather than|instead of|unlike|except|"
+    "不 是|不 会 是|不 可 能 是|并 非|而 非|绝 非|没 有|不 属 于|不 包 括|不 由"
+)
+_DENIED_BEFORE = _phrases(
+    "is not answer|is not correct|is not cause|is not right|is not it|is not one|is wrong|"
+    "is incorrect|is false|不 是 答 案|不 正 确|不 对|是 错"
+)
+# What may stand between a denial and what it denies: "not caused by X" denies X, while "not only X"
+# and "not enough X" do not.
+_LINKS = _words("caused by due to because of from related called likely as 由 因 为")
+_FUNCTION_WORDS = _words(
+    "of is are was be to in and or by it that this as for with on from which can has have at "
+    "not their they its you your 的 是 在 了 和 有 为 因 不 与 或 由 会 可 能 以 中 等 及 使"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    rule: str
+    why: str
+
+
+Form = tuple[str, ...]
+
+
+Index = Mapping[str, tuple[Form, ...]]
+"""Forms by their first word, longest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Others:
+    """What else one could have answered: every form of it, and which answer it is a form of."""
+
+    index: Index
+    answer_of: Mapping[Form, int]
+
+
+class Known:
+    """Answers known to be possible, by kind, so that a wrong one can be told from no answer."""
+
+    def __init__(self, rows: Iterable[tuple[str, tuple[str, ...], str]] = ()) -> None:
+        self._answers: dict[str, list[frozenset[Form]]] = {}
+        for answer, aliases, kind in rows:
+            if forms := _forms(answer, aliases):
+                self._answers.setdefault(kind, []).append(forms)
+        self.others = lru_cache(maxsize=4096)(self._others)
+
+    def _others(self, truth_forms: frozenset[Form]) -> Others:
+        answer_of: dict[Form, int] = {}
+        for answers in self._answers.values():
+            if any(forms & truth_forms for forms in answers):
+                for forms in answers:
+                    if not forms & truth_forms:
+                        number = min((answer_of[f] for f in forms if f in answer_of), default=None)
+                        number = len(answer_of) if number is None else number
+                        answer_of |= dict.fromkeys(forms, number)
+        return Others(index=_by_first_word(frozenset(answer_of)), answer_of=answer_of)
+
+
+def load_known(path: str | Path) -> Known:
+    rows: list[tuple[str, tuple[str, ...], str]] = []
+    if not Path(path).is_file():
+        raise ValueError(f"judge.known is {str(path)!r}: no such file. Give a JSONL of answers")
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            rows.append((str(row["answer"]), tuple(row.get("aliases", ())), str(row["kind"])))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: a known answer needs `answer` and `kind` ({error!r})"
+            ) from error
+    return Known(rows)
+
+
+def grade(
+    question: str, truth: str, aliases: tuple[str, ...], answer: str, known: Known
+) -> Finding:
+    said = words_of(answer)
+    truth_forms = _forms(truth, aliases)
+    if said.words in truth_forms:
+        return Finding(rule="same", why="It is the accepted answer.")
+    if flaw := incoherence(answer, said):
+        return Finding(rule="incoherent", why=flaw)
+    asked = words_of(question).words
+    others = known.others(truth_forms)
+    truths = _spans(said, _by_first_word(truth_forms))
+    wrongs = [
+        span
+        for span in _spans(said, others.index)
+        if not _inside(span, truths) and not _contains(asked, said.words[span[0] : span[1]])
+    ]
+    truths = [span for span in truths if not _inside(span, wrongs)]
+    denied = [span for span in truths if _is_denied(said, span)]
+    forms = {said.words[a:b] for a, b in wrongs if not _is_denied(said, (a, b))}
+    named = {others.answer_of[form]: " ".join(form) for form in sorted(forms)}
+    if denied:
+        return Finding(rule="contradicts", why="It denies the accepted answer.")
+    if not truths:
+        if named:
+            return Finding(rule="contradicts", why=f"It names {_spell(named)} instead.")
+        return Finding(rule="off_domain", why="The accepted answer is not in it.")
+    if len(named) >= GUESSES:
+        return Finding(rule="contradicts", why=f"It also names {_spell(named)}: a list of guesses.")
+    if named:
+        return Finding(rule="reasonable", why=f"It has the answer, but also names {_spell(named)}.")
+    if len(said) <= _short_limit(said):
+        return Finding(rule="same", why="It says the accepted answer, and little else.")
+    return Finding(rule="reasonable", why="It has the answer, in many words.")
+
+
+def incoherence(text: str, said: Words) -> str | None:
+    """What makes it no language, or None."""
+    words = said.words
+    if not words:
+        return "It says nothing."
+    marks = sum(not c.isspace() for c in text)
+    if sum(c.isalnum() for c in text) < 0.5 * marks:
+        return "It is mostly symbols."
+    if any(words[i : i + 1] * 4 == words[i : i + 4] for i in range(len(words) - 3)):
+        return "It repeats a word over and over."
+    if len(words) >= 6:
+        size = 2 if len(words) < 9 else 3
+        grams = [words[i : i + size] for i in range(len(words) - size + 1)]
+        if len(set(grams)) < 0.6 * len(grams):
+            return "It repeats itself."
+    latin = [word for word in words if word.isascii() and word.isalpha()]
+    if len(latin) >= 5 and sum(map(_pronounceable, latin)) < 0.6 * len(latin):
+        return "Its words are not words."
+    unbroken = said.clauses[-1] - said.clauses[0] < len(words) // 12
+    if len(words) > SHORT_WORDS and unbroken and not _FUNCTION_WORDS & set(words):
+        return "It is words without a sentence."
+    return None
+
+
+def _pronounceable(word: str) -> bool:
+    if len(word) > 25 or (len(word) > 3 and not any(c in "aeiouy" for c in word)):
+        return False
+    run = 0
+    for a, b in pairwise(word):
+        run = run + 1 if a not in "aeiouy" and b not in "aeiouy" else 0
+        if run >= 4:
+            return False
+    return True
+
+
+def _short_limit(said: Words) -> int:
+    han = sum(len(word) == 1 and not word.isascii() for word in said.words)
+    return SHORT_WORDS * 2 if han > len(said) / 2 else SHORT_WORDS
+
+
+@lru_cache(maxsize=4096)
+def _forms(answer: str, aliases: tuple[str, ...]) -> frozenset[Form]:
+    return frozenset(form for text in (answer, *aliases) if (form := words_of(text).words))
+
+
+@lru_cache(maxsize=4096)
+def _by_first_word(forms: frozenset[Form]) -> Index:
+    first: dict[str, list[Form]] = {}
+    for form in sorted(forms, key=len, reverse=True):
+        first.setdefault(form[0], []).append(form)
+    return {word: tuple(same) for word, same in first.items()}
+
+
+Span = tuple[int, int]
+
+
+def _spans(said: Words, index: Index) -> list[Span]:
+    """Where the longest known form begins at each word."""
+    spans: list[Span] = []
+    for start, word in enumerate(said.words):
+        for form in index.get(word, ()):
+            if said.words[start : start + len(form)] == form:
+                spans.append((start, start + len(form)))
+                break
+    return spans
+
+
+def _inside(span: Span, outers: list[Span]) -> bool:
+    """Part of a longer name: "anaemia" in "sickle cell anaemia"."""
+    return any(a <= span[0] and span[1] <= b and (a, b) != span for a, b in outers)
+
+
+def _contains(words: Form, form: Form) -> bool:
+    return any(words[i : i + len(form)] == form for i in range(len(words) - len(form) + 1))
+
+
+def _is_denied(said: Words, span: Span) -> bool:
+    start, end = span
+    clause = said.clauses[start]
+    while start and said.words[start - 1] in _LINKS:
+        start -= 1
+    before = said.words[:start]
+    if any(
+        before[-len(denial) :] == denial and said.clauses[start - 1] == clause
+        for denial in _DENIED_AFTER
+    ):
+        return True
+    after = said.words[end:]
+    return any(
+        after[: len(denial)] == denial and said.clauses[end] == said.clauses[end - 1]
+        for denial in _DENIED_BEFORE
+    )
+
+
+def _spell(named: Mapping[int, str]) -> str:
+    return ", ".join(list(named.values())[:3])

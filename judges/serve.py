@@ -1,0 +1,194 @@
+"""The embedded judge: an OpenAI-compatible server on loopback that grades by rule.
+
+It reads the prompt a real judge would get and replies in the format asked of it, so that training
+and tests use the same client, over HTTP, as they would with any other judge.
+
+    python -m judges serve --port 8100 --known answers.jsonl
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aiohttp import web
+
+from judges.child import die_with_parent
+from judges.prompt import read_user_message
+from judges.rubric import LETTERS, Rubric, load_rubric
+from judges.rules import Known, grade, load_known
+
+MODEL = "rules"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """The embedded rule judge, OpenAI-compatible, on loopback."""
+
+    port: int = 0
+    """0 takes any free port; the `ready` line says which."""
+    rubric: str = "medical_en"
+    """A name in judges/rubrics, or a path to a .toml file."""
+    known: str | None = None
+    """JSONL of known answers ({"answer", "aliases", "kind"}): a wrong one is a contradiction."""
+    with_parent: bool = False
+    """End when the parent process does."""
+
+
+class BadRequest(Exception):
+    """The caller's fault, told as a 400 in OpenAI's form."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleJudge:
+    """From a chat request's JSON to a chat completion's."""
+
+    rubric: Rubric
+    known: Known
+    started: int = field(default_factory=lambda: int(time.time()))
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        user = _user_message(request)
+        try:
+            asked = read_user_message(user)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        logprobs = None
+        if asked.answer is None:
+            text = json.dumps({"claims": [asked.truth, *asked.aliases]}, ensure_ascii=False)
+        else:
+            finding = grade(asked.question, asked.truth, asked.aliases, asked.answer, self.known)
+            label = self.rubric.label_for_rule(finding.rule)
+            if request.get("logprobs"):
+                text = LETTERS[self.rubric.labels.index(label)]
+                logprobs = _certain(text, LETTERS[: len(self.rubric.tiers)])
+            else:
+                self._check_schema(request)
+                text = json.dumps({"rationale": finding.why, "tier": label}, ensure_ascii=False)
+        prompt_tokens = sum(len(str(m.get("content", ""))) for m in request["messages"]) // 4
+        return {
+            "id": "chatcmpl-rules",
+            "object": "chat.completion",
+            "created": self.started,
+            "model": MODEL,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "logprobs": logprobs,
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": len(text) // 4 + 1,
+                "total_tokens": prompt_tokens + len(text) // 4 + 1,
+            },
+        }
+
+    def _check_schema(self, request: dict[str, Any]) -> None:
+        """A schema that speaks of other tiers was meant for another rubric."""
+        wanted = cast(dict[str, Any], request.get("response_format") or {})
+        if wanted.get("type") != "json_schema":
+            return
+        try:
+            tiers: list[str] = wanted["json_schema"]["schema"]["properties"]["tier"]["enum"]
+        except (KeyError, TypeError) as error:
+            raise BadRequest(f"response_format has no enum of tiers ({error!r})") from error
+        if tuple(tiers) != self.rubric.labels:
+            raise BadRequest(
+                f"the schema's tiers are {tiers}; this judge serves the rubric "
+                f"{self.rubric.name} with {list(self.rubric.labels)}: start it with --rubric"
+            )
+
+
+def _user_message(request: dict[str, Any]) -> str:
+    try:
+        return next(m["content"] for m in request["messages"] if m["role"] == "user")
+    except (KeyError, TypeError, StopIteration) as error:
+        raise BadRequest("`messages` needs one with role user and text content") from error
+
+
+def _certain(text: str, letters: str) -> dict[str, Any]:
+    """Log-probs of a judge that has no doubt."""
+    top = [
+        {"token": c, "logprob": 0.0 if c == text else -100.0, "bytes": [ord(c)]} for c in letters
+    ]
+    top.sort(key=lambda entry: -cast(float, entry["logprob"]))
+    return {"content": [{**top[0], "top_logprobs": top}]}
+
+
+def make_app(judge: RuleJudge) -> web.Application:
+    async def chat(request: web.Request) -> web.StreamResponse:
+        try:
+            return web.json_response(judge.complete(await _json_body(request)))
+        except BadRequest as error:
+            body = {"error": {"message": str(error), "type": "invalid_request_error"}}
+            return web.json_response(body, status=400)
+
+    async def models(_: web.Request) -> web.Response:
+        card = {"id": MODEL, "object": "model", "owned_by": "judges", "created": judge.started}
+        return web.json_response({"object": "list", "data": [card]})
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "rubric": judge.rubric.name})
+
+    app = web.Application(client_max_size=8 * 2**20)
+    app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_get("/v1/models", models)
+    app.router.add_get("/health", health)
+    app.router.add_get("/v1/health", health)
+    return app
+
+
+async def _json_body(request: web.Request) -> dict[str, Any]:
+    try:
+        body: Any = await request.json()
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body is not a JSON object")
+    return cast(dict[str, Any], body)
+
+
+async def serve(config: ServeConfig) -> None:
+    import asyncio
+    import signal
+
+    rubric = load_rubric(config.rubric)
+    rubric.check_rules()
+    known = load_known(config.known) if config.known else Known()
+    runner = web.AppRunner(make_app(RuleJudge(rubric=rubric, known=known)), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", config.port, shutdown_timeout=1, backlog=2048)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ValueError(
+            f"port {config.port} is not free ({error.strerror}): give --port 0 for any free one"
+        ) from error
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, *([] if config.with_parent else [signal.SIGINT])):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"ready http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+    try:
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main(args: list[str]) -> int:
+    import asyncio
+
+    import tyro
+
+    config = tyro.cli(ServeConfig, args=args, prog="python -m judges serve")
+    if config.with_parent:
+        die_with_parent()
+    try:
+        asyncio.run(serve(config))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0

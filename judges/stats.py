@@ -1,0 +1,70 @@
+"""What a judge has done so far, counted."""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from judges.verdict import FREE, JudgeFault, Usage, Verdict
+
+LATENCIES_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeStats:
+    """A snapshot. `p50_s` and `p95_s` are of the latest verdicts that were not cached."""
+
+    requests: int
+    scored: int
+    cached: int
+    faults: dict[str, int]
+    tiers: dict[str, int]
+    in_flight: int
+    p50_s: float | None
+    p95_s: float | None
+    usage: Usage
+    disagreements: int = 0
+    panels: int = 0
+
+    @property
+    def fault_count(self) -> int:
+        return sum(self.faults.values())
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.panels = 0
+        self.disagreements = 0
+        self._cached = 0
+        self._tiers: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self.usage = FREE
+        self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def spend(self, usage: Usage) -> None:
+        self.usage += usage
+
+    def add(self, verdict: Verdict) -> None:
+        if isinstance(verdict, JudgeFault):
+            self._faults[verdict.cause.value] += 1
+            return
+        self._tiers[verdict.tier] += 1
+        self._cached += verdict.cached
+        if not verdict.cached:
+            self._latencies_s.append(verdict.latency_s)
+
+    def snapshot(self) -> JudgeStats:
+        ordered = sorted(self._latencies_s)
+        scored = sum(self._tiers.values())
+        return JudgeStats(
+            requests=scored + sum(self._faults.values()),
+            scored=scored,
+            cached=self._cached,
+            faults=dict(self._faults),
+            tiers=dict(self._tiers),
+            in_flight=self.in_flight,
+            p50_s=ordered[len(ordered) // 2] if ordered else None,
+            p95_s=ordered[int(len(ordered) * 0.95)] if ordered else None,
+            usage=self.usage,
+            disagreements=self.disagreements,
+            panels=self.panels,
+        )

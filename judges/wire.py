@@ -1,0 +1,203 @@
+"""The two wire formats: what is sent to a judge, and what comes back, whoever it is."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from judges.backends import Backend, Form
+from judges.prompt import Prompt
+from judges.verdict import FaultCause, Faulty, Usage
+
+TOP_LOGPROBS = 20
+VERDICT_TOOL = "give_verdict"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One call, before it is put in anyone's format."""
+
+    prompt: Prompt
+    schema: Json
+    form: Form
+    logprobs: bool
+    temperature: float
+    max_tokens: int
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One reply, out of anyone's format. `logprobs` is [(token, {token: log-prob})], if any."""
+
+    text: str
+    truncated: bool
+    usage: Usage
+    logprobs: list[tuple[str, dict[str, float]]] | None = None
+
+
+class Wire(Protocol):
+    path: str
+
+    def headers(self, backend: Backend) -> dict[str, str]: ...
+    def body(self, backend: Backend, ask: Ask) -> Json: ...
+    def read(self, backend: Backend, body: bytes) -> Reply: ...
+
+
+class OpenAIWire:
+    path = "/chat/completions"
+
+    def headers(self, backend: Backend) -> dict[str, str]:
+        key = backend.key()
+        return {
+            "content-type": "application/json",
+            **({"authorization": f"Bearer {key}"} if key else {}),
+        }
+
+    def body(self, backend: Backend, ask: Ask) -> Json:
+        body: Json = {
+            "model": backend.model,
+            "messages": [
+                {"role": "system", "content": ask.prompt.system},
+                {"role": "user", "content": ask.prompt.user},
+            ],
+            "temperature": ask.temperature,
+            backend.max_tokens_field: ask.max_tokens,
+        }
+        if ask.seed is not None:
+            body["seed"] = ask.seed
+        if ask.logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        elif ask.form == "json_schema":
+            schema = {"name": "verdict", "strict": True, "schema": ask.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif ask.form == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    def read(self, backend: Backend, body: bytes) -> Reply:
+        data = _object(body)
+        try:
+            choice = data["choices"][0]
+            message = choice["message"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise Faulty(FaultCause.BAD_REPLY, f"no choices in {_head(body)}") from error
+        usage = cast(Json, data.get("usage") or {})
+        details = cast(Json, usage.get("prompt_tokens_details") or {})
+        spent = _usage(
+            backend,
+            usage.get("prompt_tokens"),
+            usage.get("completion_tokens"),
+            details.get("cached_tokens"),
+        )
+        finish = choice.get("finish_reason")
+        if finish == "content_filter":
+            raise Faulty(FaultCause.CONTENT_FILTER, "the backend withheld the reply", spent)
+        if refusal := message.get("refusal"):
+            raise Faulty(FaultCause.REFUSED, str(refusal)[:200], spent)
+        text = message.get("content")
+        if isinstance(text, list):  # content as parts
+            parts = cast(list[Json], text)
+            text = "".join(str(part.get("text", "")) for part in parts)
+        return Reply(
+            text=text or "",
+            truncated=finish == "length",
+            usage=spent,
+            logprobs=_logprobs(choice.get("logprobs")),
+        )
+
+
+class AnthropicWire:
+    """Its own format: the system prompt apart and cached, the schema as a tool it must call."""
+
+    path = "/messages"
+
+    def headers(self, backend: Backend) -> dict[str, str]:
+        return {
+            "content-type": "application/json",
+            "anthropic-version": "2023-06-01",
+            "x-api-key": backend.key() or "",
+        }
+
+    def body(self, backend: Backend, ask: Ask) -> Json:
+        cached = {"type": "ephemeral"}
+        body: Json = {
+            "model": backend.model,
+            "system": [{"type": "text", "text": ask.prompt.system, "cache_control": cached}],
+            "messages": [{"role": "user", "content": ask.prompt.user}],
+            "temperature": min(ask.temperature, 1.0),
+            "max_tokens": ask.max_tokens,
+        }
+        if ask.form == "json_schema":
+            about = "Hand in the one verdict on the answer."
+            tool = {"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}
+            body |= {"tools": [tool], "tool_choice": {"type": "tool", "name": VERDICT_TOOL}}
+        return body
+
+    def read(self, backend: Backend, body: bytes) -> Reply:
+        data = _object(body)
+        blocks = data.get("content")
+        if not isinstance(blocks, list):
+            raise Faulty(FaultCause.BAD_REPLY, f"no content in {_head(body)}")
+        usage = cast(Json, data.get("usage") or {})
+        cached = usage.get("cache_read_input_tokens") or 0
+        written = usage.get("cache_creation_input_tokens") or 0
+        spent = _usage(
+            backend,
+            (usage.get("input_tokens") or 0) + cached + written,
+            usage.get("output_tokens"),
+            cached,
+        )
+        stop = data.get("stop_reason")
+        if stop == "refusal":
+            raise Faulty(FaultCause.REFUSED, "stop_reason is refusal", spent)
+        texts: list[str] = []
+        for block in cast(list[Json], blocks):
+            if block.get("type") == "text":
+                texts.append(str(block.get("text", "")))
+            elif block.get("type") == "tool_use":
+                texts.append(json.dumps(block.get("input"), ensure_ascii=False))
+        return Reply(text="\n".join(texts), truncated=stop == "max_tokens", usage=spent)
+
+
+WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+
+
+def _object(body: bytes) -> Json:
+    try:
+        data: Any = json.loads(body)
+    except ValueError as error:
+        raise Faulty(FaultCause.BAD_REPLY, f"not JSON: {_head(body)}") from error
+    if not isinstance(data, dict):
+        raise Faulty(FaultCause.BAD_REPLY, f"not a JSON object: {_head(body)}")
+    return cast(Json, data)
+
+
+def _head(body: bytes) -> str:
+    return repr(body[:160].decode("utf-8", "replace"))
+
+
+def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:
+    tokens_in, tokens_out, tokens_cached = (
+        int(n) if isinstance(n, int | float) else 0 for n in (taken, given, cached)
+    )
+    return Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        cached_tokens=tokens_cached,
+        usd=(tokens_in * backend.usd_per_m_in + tokens_out * backend.usd_per_m_out) / 1e6,
+    )
+
+
+def _logprobs(given: Any) -> list[tuple[str, dict[str, float]]] | None:
+    try:
+        return [
+            (
+                str(position["token"]),
+                {str(top["token"]): float(top["logprob"]) for top in position["top_logprobs"]},
+            )
+            for position in given["content"]
+        ] or None
+    except (KeyError, TypeError, ValueError):
+        return None
