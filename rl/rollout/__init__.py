@@ -1,0 +1,1 @@
+"""Prompts to judged completions. Owns engines and their processes; must not know the update."""

@@ -1,0 +1,39 @@
+"""Can a small model learn, in minutes and on two cores, to answer medical questions from a judge?"""
+
+from judges import JudgeConfig
+from rl.config import (
+    DataConfig,
+    GSPOConfig,
+    PolicyConfig,
+    RolloutConfig,
+    RunConfig,
+)
+from rl.launch import main
+
+QUICKSTART = RunConfig(
+    name="quickstart",
+    policy=PolicyConfig(
+        model="smollm2-135m",
+        lora_rank=8,
+        lora_alpha=16,
+        lora_targets=("o_proj", "down_proj"),
+    ),
+    data=DataConfig(
+        train="medical_en",
+        heldout_rows=64,
+        system_prompt="Answer the medical question with the medical term only.",
+    ),
+    rollout=RolloutConfig(max_new_tokens=24, max_prompt_tokens=128),
+    judge=JudgeConfig(backend="rules", rubric="medical_en"),
+    gspo=GSPOConfig(
+        generations=25,
+        prompts=4,
+        group_size=8,
+        minibatches=2,
+        micro_batch_rows=16,
+        learning_rate=3e-4,
+    ),
+)
+
+if __name__ == "__main__":
+    main(QUICKSTART, prog="quickstart", description=__doc__)

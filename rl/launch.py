@@ -1,0 +1,67 @@
+"""From a command line to a checked config: the part every experiment's `main()` shares."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NoReturn
+
+import tyro
+
+from rl.config import PRESETS, RunConfig, load, to_json, with_preset
+from rl.trl_names import check_trl_overrides
+
+Config = Annotated[RunConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    config: Config
+    preset: Literal["paper", "seed"] | None = None
+    """Named values, written over the experiment's own; later flags win."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Start from the config of a run: its folder, or its config.json."""
+    dry_run: bool = False
+    """Print the resolved config and stop."""
+
+
+def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
+    """Parse, check and run `experiment` with the flags given."""
+    try:
+        launch = parse(experiment, sys.argv[1:], prog=prog, description=description)
+        if launch.dry_run:
+            print(to_json(launch.config), end="")
+            sys.exit(0)
+        from rl.run import run
+
+        sys.exit(run(launch.config))
+    except ValueError as error:
+        sys.exit(f"{prog}: {error}")
+
+
+def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description: str) -> Launch:
+    default = experiment
+    if saved := _value_of("--from", args):
+        default = load(saved)
+    if preset := _value_of("--preset", args):
+        default = with_preset(default, preset)
+    launch = tyro.cli(
+        Launch,
+        default=Launch(config=default),
+        args=args,
+        prog=prog,
+        description=description,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    check_trl_overrides(launch.config.trl)
+    return launch
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str | None:
+    """Read before the parser runs, because it decides the parser's defaults."""
+    for i, arg in enumerate(args):
+        if arg == flag and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"{flag}="):
+            return arg.removeprefix(f"{flag}=")
+    return None

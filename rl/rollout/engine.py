@@ -1,0 +1,39 @@
+"""What every engine offers: completions of token prompts, handed over one by one as they finish."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """`prompt` is the index of its prompt; `logprobs` are the sampler's, of the sampled tokens."""
+
+    prompt: int
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+
+
+class Engine(Protocol):
+    async def publish(self, adapter: Path, version: int) -> None:
+        """From now on completions come from this adapter. Versions only grow."""
+        ...
+
+    def stream(
+        self, prompts: Sequence[list[int]], sampling: Sampling
+    ) -> AsyncIterator[Completion]:
+        """One completion of each prompt, in the order they finish."""
+        ...
+
+
+class EngineError(RuntimeError):
+    """Completions can no longer be had; the message says why and what to do."""
