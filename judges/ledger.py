@@ -1,0 +1,252 @@
+"""What was asked and what came back, on disk: nothing is paid for twice, everything can be replayed.
+
+One append-only table. An `asked` row is on disk before the request leaves, a `scored` or `fault`
+row before the verdict is handed out, so that after kill -9 a key whose last row is `asked` is
+exactly one that may have been paid for without an answer. Rows go in together, a few milliseconds'
+worth at a time, from a thread of their own: waiting for them costs a judge's call nothing.
+
+Keys, headers and a URL's query have no column here.
+"""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from judges.budget import Spent
+from judges.verdict import FREE, FaultCause, JudgeRequest, Usage
+
+TOGETHER_S = 0.01
+"""How long rows wait for others to be committed with. Small beside any judge's reply."""
+BUSY_TIMEOUT_S = 60.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS setups (
+    id TEXT PRIMARY KEY, model TEXT, url TEXT, rubric TEXT, template TEXT, sampling TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT, setup TEXT, request TEXT,
+    reply TEXT, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, usd REAL,
+    cause TEXT
+);
+CREATE INDEX IF NOT EXISTS scored ON events (key) WHERE kind = 'scored';
+"""
+_COLUMNS = (
+    "at, kind, key, setup, request, reply, input_tokens, output_tokens, cached_tokens, usd, cause"
+)
+_ROW = f"({','.join('?' * 11)})"
+_MOST_ROWS = 500  # SQLite's limit on parameters
+
+_Row = tuple[str | float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Everything but the request that a reply depends on."""
+
+    model: str
+    url: str
+    rubric: str
+    """Its hash."""
+    template: str
+    """Its hash."""
+    sampling: str
+
+    @cached_property
+    def id(self) -> str:
+        public = asdict(self) | {"url": without_secrets(self.url)}
+        return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:32]
+
+    def key(self, request: JudgeRequest, *, sample: int = 0) -> str:
+        """Names one question to one judge. Lengths come first, so that no two texts run together."""
+        parts = (request.question, request.truth, request.answer, request.lang, *request.aliases)
+        digest = hashlib.sha256(f"{self.id} {sample} {[len(part) for part in parts]}".encode())
+        digest.update("".join(parts).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    reply: bytes
+    usage: Usage
+
+
+class LedgerError(Exception):
+    """The ledger cannot be written, and what cannot be recorded is not to be paid for."""
+
+
+class Ledger:
+    """`async with Ledger(path) as ledger`; one running loop, any number of tasks."""
+
+    def __init__(self, path: str | Path, *, together_s: float = TOGETHER_S) -> None:
+        self.path = Path(path)
+        self._together_s = together_s
+        self._rows: list[_Row] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._unsaved: dict[str, Stored] = {}
+        self._soon: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._writer = _open(self.path)
+        self._writer.executescript(_SCHEMA)
+        self._reader = _open(self.path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            while self._soon is not None:
+                await asyncio.sleep(self._together_s)
+        finally:
+            self._thread.shutdown()
+            self._writer.close()
+            self._reader.close()
+
+    def register(self, setup: Setup) -> None:
+        """Once for each judge, before its first row."""
+        row = (setup.model, without_secrets(setup.url), setup.rubric, setup.template)
+        self._reader.execute(
+            "INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)",
+            (setup.id, *row, setup.sampling),
+        )
+
+    def setups(self) -> list[Setup]:
+        rows = self._reader.execute("SELECT model, url, rubric, template, sampling FROM setups")
+        return [
+            Setup(model=model, url=url, rubric=rubric, template=template, sampling=sampling)
+            for model, url, rubric, template, sampling in rows
+        ]
+
+    def find(self, key: str) -> Stored | None:
+        """The scored reply to that key, if there ever was one."""
+        if (unsaved := self._unsaved.get(key)) is not None:
+            return unsaved
+        row = self._reader.execute(
+            "SELECT reply, input_tokens, output_tokens, cached_tokens, usd FROM events "
+            "WHERE key = ? AND kind = 'scored'",
+            (key,),
+        ).fetchone()
+        if row is None:
+            return None
+        reply, taken, given, cached, usd = row
+        usage = Usage(input_tokens=taken, output_tokens=given, cached_tokens=cached, usd=usd)
+        return Stored(reply=reply.encode(), usage=usage)
+
+    async def asked(self, key: str, setup: Setup, request: JudgeRequest) -> None:
+        """Returns when it is on disk: send the request after, not before."""
+        await self._append("asked", key, setup=setup.id, request=_text(request))
+
+    async def scored(self, key: str, reply: bytes, usage: Usage = FREE) -> None:
+        """Returns when it is on disk: hand the verdict out after, not before."""
+        self._unsaved[key] = Stored(reply=reply, usage=usage)
+        try:
+            await self._append("scored", key, reply=reply.decode("utf-8", "replace"), usage=usage)
+        finally:
+            self._unsaved.pop(key, None)
+
+    async def fault(self, key: str, cause: FaultCause, usage: Usage = FREE) -> None:
+        """No score came of it. It may be asked again, and what it cost is known."""
+        await self._append("fault", key, usage=usage, cause=cause.value)
+
+    def spent(self) -> Spent:
+        """What earlier runs on this file have spent, to go on budgeting from."""
+        calls, taken, given, usd = self._reader.execute(
+            "SELECT sum(kind = 'asked'), sum(input_tokens), sum(output_tokens), sum(usd) "
+            "FROM events"
+        ).fetchone()
+        return Spent(calls=calls or 0, tokens=(taken or 0) + (given or 0), usd=usd or 0.0)
+
+    def unanswered(self) -> list[str]:
+        """Keys that were asked and never closed: possibly paid, and the answer lost."""
+        rows = self._reader.execute(
+            "SELECT key FROM (SELECT key, kind, max(seq) FROM events GROUP BY key) "
+            "WHERE kind = 'asked'"
+        )
+        return [key for (key,) in rows]
+
+    async def _append(
+        self,
+        kind: str,
+        key: str,
+        *,
+        setup: str | None = None,
+        request: str | None = None,
+        reply: str | None = None,
+        usage: Usage = FREE,
+        cause: str | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        saved = loop.create_future()
+        tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        self._rows.append(
+            (time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause)
+        )
+        self._waiting.append(saved)
+        if self._soon is None:
+            self._soon = loop.call_later(self._together_s, self._save)
+        await saved
+
+    def _save(self) -> None:
+        rows, waiting = self._rows, self._waiting
+        self._rows, self._waiting = [], []
+        job = asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows)
+        job.add_done_callback(lambda job: self._on_saved(job, waiting))
+
+    def _on_saved(self, job: asyncio.Future[None], waiting: list[asyncio.Future[None]]) -> None:
+        error = job.exception()
+        for saved in waiting:
+            if saved.done():
+                continue
+            if error is None:
+                saved.set_result(None)
+            else:
+                saved.set_exception(LedgerError(f"{self.path} cannot be written: {error}"))
+        loop = asyncio.get_running_loop()
+        self._soon = loop.call_later(self._together_s, self._save) if self._rows else None
+
+    def _write(self, rows: list[_Row]) -> None:
+        # One statement a batch: each one hands Python's lock over and back, and the loop, busy,
+        # gives it up only every 5 ms.
+        for start in range(0, len(rows), _MOST_ROWS):
+            batch = rows[start : start + _MOST_ROWS]
+            values = ",".join([_ROW] * len(batch))
+            flat = [value for row in batch for value in row]
+            self._writer.execute(f"INSERT INTO events ({_COLUMNS}) VALUES {values}", flat)
+
+
+def without_secrets(url: str) -> str:
+    """Scheme, host, port and path: some services take the key in the query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_S,
+        cached_statements=_MOST_ROWS,
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _text(request: JudgeRequest) -> str:
+    fields = {
+        "question": request.question,
+        "truth": request.truth,
+        "answer": request.answer,
+        "aliases": request.aliases,
+        "lang": request.lang,
+    }
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()

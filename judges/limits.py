@@ -1,0 +1,136 @@
+"""How many at once, and how many a minute. Time is handed in, so that none of it has to pass."""
+
+import asyncio
+import math
+from collections import deque
+
+
+class AdaptiveLimit:
+    """How many requests may be in flight: doubled, then one more a round, cut where it hurts.
+
+    Grows only while the limit is what holds requests back. After a cut it rests: the requests
+    already under way were sent at the old rate and say nothing new.
+    """
+
+    def __init__(
+        self, *, start: int = 16, ceiling: int = 256, cut: float = 0.8, rest_s: float = 15.0
+    ) -> None:
+        self._limit = float(min(start, ceiling))
+        self._ceiling = ceiling
+        self._cut = cut
+        self._rest_s = rest_s
+        self._resting_until = -math.inf
+        self._slow_start = True
+
+    @property
+    def limit(self) -> int:
+        return int(self._limit)
+
+    def on_success(self, now: float, in_flight: int) -> None:
+        if in_flight < self.limit or now < self._resting_until:
+            return
+        step = 1.0 if self._slow_start else 1.0 / self._limit
+        self._limit = min(self._limit + step, float(self._ceiling))
+
+    def on_overload(self, now: float) -> None:
+        self._slow_start = False
+        if now < self._resting_until:
+            return
+        self._limit = max(self._limit * self._cut, 1.0)
+        self._resting_until = now + self._rest_s
+
+
+class Slots:
+    """Places in flight, handed out in the order they were asked for."""
+
+    def __init__(self, limit: AdaptiveLimit) -> None:
+        self._limit = limit
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self.in_flight = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def take_if_free(self) -> bool:
+        if self._waiting or self.in_flight >= self._limit.limit:
+            return False
+        self.in_flight += 1
+        return True
+
+    async def take(self, deadline: float) -> bool:
+        """False when the deadline (of the loop's clock) came first."""
+        if self.take_if_free():
+            return True
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append(place)
+        too_late = loop.call_at(deadline, _give_up, place)
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.result():
+                self.give_back()
+            raise
+        finally:
+            too_late.cancel()
+
+    def give_back(self) -> None:
+        self.in_flight -= 1
+        while self._waiting and self.in_flight < self._limit.limit:
+            place = self._waiting.popleft()
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(True)
+
+
+def _give_up(place: asyncio.Future[bool]) -> None:
+    if not place.done():
+        place.set_result(False)
+
+
+class MinuteBucket:
+    """At most `per_minute` units start in any minute, evenly spread but for a second's burst.
+
+    A request larger than the burst waits for a full bucket and leaves it in debt.
+    """
+
+    def __init__(self, per_minute: float) -> None:
+        self._burst = max(per_minute / 60.0, 1.0)
+        # A burst and what flows in afterwards make up the minute together.
+        self._unit_s = 60.0 / (per_minute - self._burst + 1.0)
+        self._full_at = -math.inf
+
+    def starts_at(self, units: float, now: float) -> float:
+        spare = self._burst - min(units, self._burst)
+        return max(now, self._full_at - spare * self._unit_s)
+
+    def take(self, units: float, now: float) -> None:
+        self._full_at = max(self._full_at, now) + units * self._unit_s
+
+    def put_back(self, units: float) -> None:
+        self._full_at -= units * self._unit_s
+
+
+class Pace:
+    """Requests and tokens a minute, both kept; None is no limit."""
+
+    def __init__(self, *, rpm: int | None, tpm: int | None) -> None:
+        self._requests = MinuteBucket(rpm) if rpm else None
+        self._tokens = MinuteBucket(tpm) if tpm else None
+
+    def starts_at(self, tokens: int, now: float) -> float:
+        return max(
+            self._requests.starts_at(1, now) if self._requests else now,
+            self._tokens.starts_at(tokens, now) if self._tokens else now,
+        )
+
+    def take(self, tokens: int, now: float) -> None:
+        if self._requests:
+            self._requests.take(1, now)
+        if self._tokens:
+            self._tokens.take(tokens, now)
+
+    def put_back_tokens(self, tokens: int) -> None:
+        if self._tokens:
+            self._tokens.put_back(tokens)

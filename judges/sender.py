@@ -1,0 +1,171 @@
+"""One attempt at a call: pace, breaker, budget, and a second request when the first is late."""
+
+import asyncio
+from collections import Counter
+
+from judges.breaker import Breaker, Pass
+from judges.budget import Budget, BudgetExceeded
+from judges.call import Call, CallFailure, Manners, Passing
+from judges.hedge import Hedging
+from judges.limits import AdaptiveLimit, Pace, Slots
+from judges.retry import retry_after_s
+from judges.transport import HttpReply, TimedOut, Transport, TransportError
+from judges.verdict import FaultCause
+
+Outcome = HttpReply | CallFailure | Passing
+
+_OVERLOADED = (429, 503, 529)
+_NOT_BILLED = (FaultCause.CONNECT, FaultCause.RATE_LIMITED, FaultCause.SERVER_ERROR)
+
+
+class Sender:
+    def __init__(self, transport: Transport, manners: Manners, budget: Budget) -> None:
+        self._transport = transport
+        self._manners = manners
+        self._budget = budget
+        self.limit = AdaptiveLimit(
+            start=manners.start_in_flight, ceiling=manners.max_in_flight, rest_s=manners.rest_s
+        )
+        self.slots = Slots(self.limit)
+        self.pace = Pace(rpm=manners.rpm, tpm=manners.tpm)
+        self.breaker = Breaker(
+            failures_to_open=manners.failures_to_open, rest_s=manners.breaker_rest_s
+        )
+        self.hedging = Hedging(manners.hedge_share)
+        self.attempts = 0
+        self.troubles: Counter[str] = Counter()
+
+    async def attempt(self, call: Call, deadline: float) -> Outcome:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        starts_at = self.pace.starts_at(call.worst.tokens, now)
+        if starts_at >= deadline:
+            return _too_late("rpm and tpm leave it no place before the deadline")
+        self.pace.take(call.worst.tokens, now)
+        if starts_at > now:
+            await asyncio.sleep(starts_at - now)
+        admitted = await self._admit(deadline)
+        if admitted is Pass.NO:
+            return CallFailure(cause=FaultCause.BREAKER_OPEN, detail="the judge is down")
+        try:
+            self._budget.reserve(call.worst)
+            late_s = self.hedging.late_s
+            if late_s is None or admitted is Pass.PROBE:
+                return await self._send(call, admitted, deadline)
+            return await self._send_hedged(call, deadline, late_s)
+        finally:
+            self.breaker.on_abandoned(admitted)
+
+    async def _admit(self, deadline: float) -> Pass:
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            admitted = self.breaker.admit(now)
+            if admitted is not Pass.NO or not self._manners.wait_when_down:
+                return admitted
+            wait_s = self.breaker.try_again_in(now)
+            if now + wait_s >= deadline:
+                return Pass.NO
+            await asyncio.sleep(wait_s)
+
+    async def _send(self, call: Call, admitted: Pass, deadline: float) -> Outcome:
+        if call.before_send is not None:
+            await call.before_send()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        left_s = deadline - started
+        if left_s <= 0:
+            self._budget.release(call.worst)
+            return _too_late("the deadline came before it was sent")
+        self.attempts += 1
+        try:
+            reply = await self._transport.post(
+                call.url,
+                headers=call.headers,
+                body=call.body,
+                timeout_s=min(self._manners.timeout_s, left_s),
+            )
+        except TransportError as error:
+            return self._on_no_reply(call, error, admitted, deadline)
+        now = loop.time()
+        if reply.status >= 500 or reply.status == 429:
+            return self._on_trouble(call, reply, admitted, now)
+        self.breaker.on_alive()
+        self.limit.on_success(now, self.slots.in_flight)
+        self.hedging.on_success(now - started)
+        return reply
+
+    def _on_no_reply(
+        self, call: Call, error: TransportError, admitted: Pass, deadline: float
+    ) -> CallFailure | Passing:
+        now = asyncio.get_running_loop().time()
+        self.troubles[error.cause] += 1
+        if isinstance(error, TimedOut):
+            if now >= deadline:  # cut short, which says nothing about the judge
+                return _too_late("no reply before the deadline")
+            self.limit.on_overload(now)
+        self.breaker.on_failure(admitted, now)
+        if error.cause in _NOT_BILLED:
+            self._budget.release(call.worst)
+        return Passing(failure=CallFailure(cause=error.cause, detail=str(error)))
+
+    def _on_trouble(
+        self, call: Call, reply: HttpReply, admitted: Pass, now: float
+    ) -> CallFailure | Passing:
+        rate_limited = reply.status == 429
+        cause = FaultCause.RATE_LIMITED if rate_limited else FaultCause.SERVER_ERROR
+        self.troubles[cause] += 1
+        self._budget.release(call.worst)
+        if reply.status in _OVERLOADED:
+            self.limit.on_overload(now)
+        if rate_limited:
+            self.breaker.on_alive()
+        else:
+            self.breaker.on_failure(admitted, now)
+        said = reply.body[:160].decode("utf-8", "replace")
+        failure = CallFailure(cause=cause, detail=f"HTTP {reply.status}: {said}")
+        if rate_limited and b"insufficient_quota" in reply.body:
+            return failure  # the account is empty, and no waiting fills it
+        return Passing(failure=failure, wait_s=retry_after_s(reply.headers))
+
+    async def _send_hedged(self, call: Call, deadline: float, late_s: float) -> Outcome:
+        first = asyncio.ensure_future(self._send(call, Pass.YES, deadline))
+        both = {first}
+        try:
+            await asyncio.wait(both, timeout=late_s)
+            if not first.done() and self._may_hedge(call):
+                both.add(asyncio.ensure_future(self._send_second(call, deadline)))
+            for earliest in asyncio.as_completed(both):
+                outcome = await earliest
+                if isinstance(outcome, HttpReply):
+                    return outcome
+            return first.result()
+        finally:
+            for task in both:
+                task.cancel()
+
+    def _may_hedge(self, call: Call) -> bool:
+        """Only with what is free this instant: a place, the pace, the budget."""
+        now = asyncio.get_running_loop().time()
+        if self.pace.starts_at(call.worst.tokens, now) > now or not self.hedging.may_take:
+            return False
+        if not self.slots.take_if_free():
+            return False
+        try:
+            self._budget.reserve(call.worst)
+        except BudgetExceeded:
+            self.slots.give_back()
+            return False
+        self.hedging.hedges += 1
+        self.pace.take(call.worst.tokens, now)
+        return True
+
+    async def _send_second(self, call: Call, deadline: float) -> Outcome:
+        try:
+            return await self._send(call, Pass.YES, deadline)
+        finally:
+            self.slots.give_back()
+
+
+def _too_late(detail: str) -> CallFailure:
+    return CallFailure(cause=FaultCause.DEADLINE, detail=detail)
