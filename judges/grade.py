@@ -83,6 +83,8 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
     top = next((top for token, top in reply.logprobs if token.strip()), nothing)
     mass_by_letter: defaultdict[str, float] = defaultdict(float)
     letters = LETTERS[: len(rubric.tiers)]
+    if len(set(re.findall(rf"\b[{letters}]\b", reply.text))) > 1:
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one letter: {reply.text[:40]!r}")
     for token, logprob in top.items():
         letter = token.strip(" \n\t*()[]\".:'▁Ġ")
         if len(letter) == 1 and letter in letters and logprob <= 1e-6:

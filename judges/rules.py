@@ -13,6 +13,7 @@ told. It is here so that training, tests and newcomers have a real judge to talk
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,9 +48,13 @@ _DENIED_BEFORE = _phrases(
 # and "not enough X" do not.
 _LINKS = _words("caused by due to because of from related called likely as 由 因 为")
 _FUNCTION_WORDS = _words(
-    "of is are was be to in and or by it that this as for with on from which can has have at "
-    "not their they its you your 的 是 在 了 和 有 为 因 不 与 或 由 会 可 能 以 中 等 及 使"
+    "a an the of is are was be to in and or by it that this as for with on from which can has have "
+    "at not their they its you your 的 是 在 了 和 有 为 因 不 与 或 由 会 可 能 以 中 等 及 使"
 )
+
+
+_CHAT_TAG = re.compile(r"<\s?[|｜]|[|｜]\s?>")
+_GARBLED = re.compile("\ufffd|[\u00c2\u00c3\u00e2-\u00e9][\u0080-\u00bf\u20ac\u2039\u203a]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,24 +155,41 @@ def grade(
 
 def incoherence(text: str, said: Words) -> str | None:
     """What makes it no language, or None."""
-    words = said.words
-    if not words:
+    if not said.words:
         return "It says nothing."
-    marks = sum(not c.isspace() for c in text)
-    if sum(c.isalnum() for c in text) < 0.5 * marks:
+    if _CHAT_TAG.search(text):
+        return "It holds tags of a chat template."
+    if _GARBLED.search(text):
+        return "Its characters are garbled."
+    if sum(c.isalnum() for c in text) < 0.5 * sum(not c.isspace() for c in text):
         return "It is mostly symbols."
-    if any(words[i : i + 1] * 4 == words[i : i + 4] for i in range(len(words) - 3)):
+    words: tuple[str, ...] = tuple(re.findall(r"[㐀-䶿一-鿿]|[^\W_㐀-䶿一-鿿]+", text.casefold()))
+    latin = [word for word in words if word.isascii() and word.isalpha()]
+    return _repetition(words, latin) or _word_salad(words, latin, said.clauses[-1])
+
+
+def _repetition(words: tuple[str, ...], latin: list[str]) -> str | None:
+    if any(words[i] == words[i + 1] == words[i + 2] for i in range(len(words) - 2)):
         return "It repeats a word over and over."
+    if 10 <= len(latin) <= 40 and len(set(latin)) < 0.4 * len(latin):
+        return "It repeats a few words."
     if len(words) >= 6:
         size = 2 if len(words) < 9 else 3
         grams = [words[i : i + size] for i in range(len(words) - size + 1)]
         if len(set(grams)) < 0.6 * len(grams):
             return "It repeats itself."
-    latin = [word for word in words if word.isascii() and word.isalpha()]
+    return None
+
+
+def _word_salad(words: tuple[str, ...], latin: list[str], stops: int) -> str | None:
     if len(latin) >= 5 and sum(map(_pronounceable, latin)) < 0.6 * len(latin):
         return "Its words are not words."
-    unbroken = said.clauses[-1] - said.clauses[0] < len(words) // 12
-    if len(words) > SHORT_WORDS and unbroken and not _FUNCTION_WORDS & set(words):
+    if len(latin) >= 6 and sum(len(word) == 1 for word in latin) > 0.6 * len(latin):
+        return "It is single letters."
+    small = sum(word in _FUNCTION_WORDS for word in latin)
+    if len(latin) >= 8 and small >= 0.75 * len(latin):
+        return "It is small words without a sentence."
+    if len(words) > SHORT_WORDS and stops < len(words) // 12 and not _FUNCTION_WORDS & set(words):
         return "It is words without a sentence."
     return None
 

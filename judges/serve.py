@@ -15,6 +15,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.child import die_with_parent
+from judges.misbehave import Misbehaviour
 from judges.prompt import read_user_message
 from judges.rubric import LETTERS, Rubric, load_rubric
 from judges.rules import Known, grade, load_known
@@ -32,6 +33,12 @@ class ServeConfig:
     """A name in judges/rubrics, or a path to a .toml file."""
     known: str | None = None
     """JSONL of known answers ({"answer", "aliases", "kind"}): a wrong one is a contradiction."""
+    faults: str = ""
+    """What goes wrong, as kind=share pairs: 429=0.1,hang=0.05 or all=0.2 (judges/misbehave.py)."""
+    seed: int = 0
+    """Of the faults and latencies."""
+    latency_s: float = 0.0
+    """Median time to an answer."""
     with_parent: bool = False
     """End when the parent process does."""
 
@@ -119,10 +126,11 @@ def _certain(text: str, letters: str) -> dict[str, Any]:
     return {"content": [{**top[0], "top_logprobs": top}]}
 
 
-def make_app(judge: RuleJudge) -> web.Application:
+def make_app(judge: RuleJudge, misbehaviour: Misbehaviour) -> web.Application:
     async def chat(request: web.Request) -> web.StreamResponse:
         try:
-            return web.json_response(judge.complete(await _json_body(request)))
+            asked = await _json_body(request)
+            return await misbehaviour.respond(request, lambda: judge.complete(asked))
         except BadRequest as error:
             body = {"error": {"message": str(error), "type": "invalid_request_error"}}
             return web.json_response(body, status=400)
@@ -159,7 +167,9 @@ async def serve(config: ServeConfig) -> None:
     rubric = load_rubric(config.rubric)
     rubric.check_rules()
     known = load_known(config.known) if config.known else Known()
-    runner = web.AppRunner(make_app(RuleJudge(rubric=rubric, known=known)), access_log=None)
+    misbehaviour = Misbehaviour(config.faults, config.seed, config.latency_s)
+    app = make_app(RuleJudge(rubric=rubric, known=known), misbehaviour)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", config.port, shutdown_timeout=1, backlog=2048)
     try:

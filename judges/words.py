@@ -9,21 +9,17 @@ import unicodedata
 from dataclasses import dataclass
 
 _WORD = re.compile(
-    r"(?P<stop>[.,;:!?。，；：！？、\n()（）|—]+)|\d+(?:\.\d+)?|[㐀-䶿一-鿿]|[^\W\d_㐀-䶿一-鿿]+"
+    r"(?P<stop>[.,;:!?。，；：！？、\n()（）|—]+)|\d+(?:\.\d+)?|(?P<numeral>[零〇一二两三四五六七八九十百千]+)"
+    r"|[㐀-䶿一-鿿]|[^\W\d_㐀-䶿一-鿿]+"
 )
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _POSSESSIVE = re.compile(r"['’]s\b")
 _NOT = re.compile(r"n['’]t\b")
 _ARTICLES = frozenset(("an", "the"))
-_NUMERALS = {
-    name: str(number)
-    for names in (
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-        "零一二三四五六七八九十",
-        "〇壹两叁肆伍陆柒捌玖拾",
-    )
-    for number, name in enumerate(names)
-}
+_ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = {name: str(number) for number, name in enumerate(_ENGLISH)}
+_DIGITS = {name: number for number, name in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
+_UNITS = {"十": 10, "百": 100, "千": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,8 @@ def words_of(text: str) -> Words:
         if match.lastgroup == "stop":
             clause += 1
         elif match[0] not in _ARTICLES:
-            words.append(_stem(_NUMERALS.get(match[0], match[0])))
+            numeral = match.lastgroup == "numeral"
+            words.append(_number(match[0]) if numeral else _stem(_NUMBERS.get(match[0], match[0])))
             clauses.append(clause)
     if len(words) > 1 and words[0] == "a":  # elsewhere it may be vitamin A
         words, clauses = words[1:], clauses[1:]
@@ -57,6 +54,19 @@ def _plain(text: str) -> str:
         text = unicodedata.normalize("NFC", "".join(bare))
     text = _THOUSANDS.sub("", text)
     return _NOT.sub(" not", _POSSESSIVE.sub("", text))
+
+
+def _number(numeral: str) -> str:
+    """三十六 is 36."""
+    if not _UNITS.keys() & set(numeral):
+        return "".join(str(_DIGITS[c]) for c in numeral)
+    total, digit = 0, 1
+    for c in numeral:
+        if c in _UNITS:
+            total, digit = total + digit * _UNITS[c], 0
+        else:
+            digit = _DIGITS[c]
+    return str(total + digit if numeral[-1] not in _UNITS else total)
 
 
 def _stem(word: str) -> str:

@@ -1,0 +1,94 @@
+import pytest
+
+from judges.rubric import load_rubric, shipped_rubrics
+
+
+def write(tmp_path, text, name="own.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+TWO_TIERS = """
+lang = "en"
+task = "Grade."
+[[tiers]]
+label = "yes"
+score = 10
+meaning = "Right."
+[[tiers]]
+label = "no"
+score = -3.5
+meaning = "Wrong."
+"""
+
+
+@pytest.mark.parametrize("name", shipped_rubrics())
+def test_every_shipped_rubric_loads_and_serves_the_rules_judge(name):
+    rubric = load_rubric(name)
+    rubric.check_rules()
+    assert len(rubric.tiers) >= 2
+    assert len(rubric.sha) == 16
+
+
+@pytest.mark.parametrize("name", ["medical_en", "medical_zh"])
+def test_the_medical_tiers_have_the_scores_that_training_expects(name):
+    scores = {tier.label: tier.score for tier in load_rubric(name).tiers}
+    assert scores == {
+        "same": 2.0,
+        "reasonable": 0.5,
+        "off_domain": 0.0,
+        "contradicts": -0.5,
+        "incoherent": -1.0,
+    }
+
+
+def test_any_number_of_tiers_and_any_scores(tmp_path):
+    rubric = load_rubric(write(tmp_path, TWO_TIERS))
+    assert [(tier.label, tier.score) for tier in rubric.tiers] == [("yes", 10.0), ("no", -3.5)]
+
+
+def test_the_hash_follows_the_words_and_not_the_spacing(tmp_path):
+    plain = load_rubric(write(tmp_path, TWO_TIERS, "a.toml"))
+    spaced = load_rubric(write(tmp_path, "# a comment\n" + TWO_TIERS + "\n\n", "b.toml"))
+    other = load_rubric(write(tmp_path, TWO_TIERS.replace("Right.", "Correct."), "c.toml"))
+    assert plain.sha == spaced.sha != other.sha
+
+
+def test_a_rubric_in_any_language_may_bring_its_own_wording(tmp_path):
+    words = "\n".join(
+        f'{key} = "{key} en français"'
+        for key in "tiers example schema labels authority answer closing commit".split()
+    )
+    text = TWO_TIERS.replace('lang = "en"', 'lang = "fr"') + f"[template]\n{words}"
+    assert load_rubric(write(tmp_path, text)).template.closing == "closing en français"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("score = 10", 'score = "ten"'), "must be a number"),
+        (("score = 10", "score = nan"), "must be a number"),
+        (('label = "no"', 'label = "yes"'), "same label"),
+        (('label = "no"', 'label = "No!"'), "lower-case"),
+        (('meaning = "Wrong."', ""), "no `meaning`"),
+        (('task = "Grade."', ""), "`task` is missing"),
+        (('task = "Grade."', 'task = "Grade."\ntiar = 1'), "unknown key 'tiar'"),
+        (('lang = "en"', 'lang = "fr"'), "wording is incomplete"),
+        (('meaning = "Wrong."', 'meaning = "W."\nrules = ["wrong"]'), "known are same"),
+        (("[[tiers]]", "[[tiers"), "not valid TOML"),
+    ],
+)
+def test_a_rubric_that_cannot_work_says_why(tmp_path, change, said):
+    with pytest.raises(ValueError, match=said):
+        load_rubric(write(tmp_path, TWO_TIERS.replace(*change)))
+
+
+def test_a_misspelt_rubric_gets_a_suggestion():
+    with pytest.raises(ValueError, match="Did you mean medical_en"):
+        load_rubric("medicl_en")
+
+
+def test_the_rules_judge_refuses_a_rubric_without_rules(tmp_path):
+    with pytest.raises(ValueError, match="0 tiers have 'same'"):
+        load_rubric(write(tmp_path, TWO_TIERS)).check_rules()
