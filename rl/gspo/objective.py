@@ -166,8 +166,8 @@ def _mean_over_live(values_B: Tensor, live_B: Tensor, live_total: float | None) 
 def _needed(max_length: int | None) -> int:
     if max_length is None:
         raise ValueError(
-            'max_length=None with aggregation="dr_grpo", which divides by it: the padded width changes'
-            " with the batch. Pass the completion limit the rollouts were sampled with."
+            'max_length=None with aggregation="dr_grpo", which divides by it: the padded width'
+            " changes with the batch. Pass the limit the completions were sampled with."
         )
     return max_length
 

@@ -1,0 +1,150 @@
+"""A trainer out of a config: every hyperparameter said to TRL, none left to its defaults.
+
+Backends change TRL's defaults (Unsloth does), and TRL's own move between releases.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rl.config import GSPOConfig
+from rl.gspo.refusals import check_batch, check_trl
+from rl.gspo.trainer import OnGeneration, RolloutFunc, make_trainer_class
+
+
+def build_trainer(
+    gspo: GSPOConfig,
+    *,
+    policy: Any,
+    dataset: Any,
+    rollout_func: RolloutFunc,
+    on_generation: OnGeneration,
+    output_dir: Path,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    save_every: int = 0,
+    trl_overrides: Mapping[str, Any] | None = None,
+) -> Any:
+    """A GSPOTrainer; `.train()` runs it. See `rl.gspo.trainer` for what the two callables do.
+
+    `policy` has a `model` and a `tokenizer`, `dataset` a `prompt` column. `save_every` counts
+    generations, 0 for no checkpoints. `trl_overrides` are `GRPOConfig` fields, applied last.
+    """
+    # TRL calls `rollout_func` experimental; one warning a run tells a reader nothing.
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    import trl
+    from accelerate import PartialState
+    from transformers import PrinterCallback
+
+    overrides = dict(trl_overrides or {})
+    check_trl(overrides)
+    ranks = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    check_batch(gspo, ranks=ranks, prompts_in_data=len(dataset))
+    arguments = trl_arguments(
+        gspo,
+        ranks=ranks,
+        output_dir=output_dir,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        save_every=save_every,
+        bf16=next(policy.model.parameters()).dtype == torch.bfloat16,
+    )
+    # Not every field is in every TRL of our range; an override that is not is TRL's to refuse.
+    known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
+    arguments = {name: value for name, value in arguments.items() if name in known} | overrides
+    trainer = make_trainer_class()(
+        settings=gspo,
+        model=policy.model,
+        args=trl.GRPOConfig(**arguments),
+        train_dataset=dataset,
+        processing_class=policy.tokenizer,
+        rollout_func=rollout_func,
+        on_generation=on_generation,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def trl_arguments(
+    gspo: GSPOConfig,
+    *,
+    ranks: int,
+    output_dir: Path,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    save_every: int,
+    bf16: bool,
+) -> dict[str, Any]:
+    micro_batches = gspo.rows // (ranks * gspo.minibatches * gspo.micro_batch_rows)
+    return {
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "data_seed": seed,
+        # The shape of a generation.
+        "max_steps": gspo.generations * gspo.minibatches,
+        "num_generations": gspo.group_size,
+        "per_device_train_batch_size": gspo.micro_batch_rows,
+        "gradient_accumulation_steps": micro_batches,
+        "steps_per_generation": gspo.minibatches * micro_batches,
+        "num_iterations": 1,
+        "max_completion_length": max_new_tokens,
+        "shuffle_dataset": True,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": 0,
+        # The optimizer.
+        "optim": "adamw_torch",
+        "learning_rate": gspo.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": gspo.warmup_steps,
+        "weight_decay": 0.0,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0,
+        # The objective. The update is ours; these keep the parent from warning about its own.
+        "loss_type": "grpo",
+        "importance_sampling_level": "sequence",
+        "epsilon": gspo.clip_low,
+        "epsilon_high": gspo.clip_high,
+        "delta": None,
+        "beta": gspo.beta,
+        "scale_rewards": gspo.scale_rewards,
+        "use_bias_correction_kl": False,
+        "mask_truncated_completions": False,
+        "top_entropy_quantile": 1.0,
+        "entropy_coef": 0.0,
+        "use_adaptive_entropy": False,
+        "off_policy_mask_threshold": None,
+        "disable_dropout": True,
+        # Sampling, as far as log-probabilities depend on it.
+        "temperature": temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": None,
+        "repetition_penalty": 1.0,
+        "use_vllm": False,
+        # The machine.
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": bf16,
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "ddp_find_unused_parameters": False,
+        # Logging is ours. HF's must still run each step: it hands us the gradient's norm.
+        "report_to": "none",
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_first_step": False,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "log_completions": False,
+        "eval_strategy": "no",
+        "save_strategy": "steps" if save_every else "no",
+        "save_steps": max(save_every, 1) * gspo.minibatches,
+    }

@@ -1,0 +1,40 @@
+"""How far the policy may drift from its reference: a limit ends the run, beta may adapt."""
+
+
+class KlLimit:
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+
+    def check(self, kl: float | None) -> str | None:
+        """Why the run must stop, or None. A KL that could not be measured stops nothing."""
+        if self.limit is None or kl is None or kl <= self.limit:
+            return None
+        return (
+            f"kl/ref is {kl:.4g}, above gspo.kl_limit {self.limit:.4g}: the policy left its"
+            " reference and its rewards may be hacks. The adapter is saved. Read the last rollouts;"
+            " to go further, raise gspo.kl_limit, lower gspo.learning_rate, or set gspo.beta"
+        )
+
+
+class BetaController:
+    """Scales beta so that the KL to the reference settles at a target.
+
+    Proportional in log space, its error bounded so that one odd generation moves beta 2 % at most.
+    Without a target beta stays as it was given.
+    """
+
+    _gain, _bound = 0.1, 0.2
+
+    def __init__(self, beta: float, target: float | None) -> None:
+        self.beta, self.target = beta, target
+
+    def resume(self, log_history: list[dict[str, float]]) -> None:
+        """Go on from the beta that a checkpoint's logs end with."""
+        if self.target is not None and log_history and "beta" in log_history[-1]:
+            self.beta = log_history[-1]["beta"]
+
+    def observe(self, kl: float | None) -> None:
+        if self.target is None or kl is None:
+            return
+        error = min(max(kl / self.target - 1, -self._bound), self._bound)
+        self.beta *= 1 + self._gain * error

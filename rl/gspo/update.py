@@ -1,0 +1,243 @@
+"""One generation's update: what each optimizer step computes, and what it measured.
+
+A generation is dealt to `minibatches` optimizer steps, a step to `slots` micro-batches. The step's
+means are over the live rows of all its micro-batches on all ranks, so neither the split nor the
+number of ranks is in the gradient. Rows whose advantage is exactly 0 have no gradient at beta 0 and
+are not computed; they stay in every denominator.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rl.config import GSPOConfig
+from rl.gspo.batch import Batch, micro_batches, spread_over_minibatches
+from rl.gspo.diagnostics import RowTable, k1, k3
+from rl.gspo.objective import gspo_loss, kl_loss
+
+# One row in so many is compared with the reference when the loss does not need the reference.
+PROBED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Who else computes this generation. `add` sums a tensor over ranks."""
+
+    count: int
+    index: int
+    add: Callable[[Tensor], Tensor]
+
+
+ALONE = Ranks(count=1, index=0, add=lambda tensor: tensor)
+
+Reference = Callable[[], AbstractContextManager[nn.Module | None]]
+
+
+class Update:
+    """Hands out the micro-batches of a generation one after another, and their losses."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        advantages_B: Tensor,
+        live_B: Tensor,
+        *,
+        settings: GSPOConfig,
+        reference: Reference,
+        beta: float,
+        max_length: int,
+        ranks: Ranks,
+        seed: int,
+        generation: int,
+    ) -> None:
+        self.batch, self.settings, self.beta, self.max_length = batch, settings, beta, max_length
+        self.advantages_B, self.live_B = advantages_B, live_B
+        self.table = RowTable.empty(len(live_B), live_B.device)
+        self.table.write(
+            torch.arange(len(live_B), device=live_B.device),
+            length=batch.lengths_B,
+            advantage=advantages_B.masked_fill(~live_B, float("nan")),
+        )
+        self._plan(ranks, seed, generation)
+        self._slot = 0
+        self.old_logps_BT = self._old_logps(model)
+        self.ref_logps_BT = self._reference_logps(model, reference, seed + generation)
+
+    def _plan(self, ranks: Ranks, seed: int, generation: int) -> None:
+        settings, live_B = self.settings, self.live_B
+        rows = len(live_B)
+        step_of_B = spread_over_minibatches(
+            rows,
+            settings.minibatches,
+            first_row=ranks.index * rows,
+            seed=seed,
+            generation=generation,
+        ).to(live_B.device)
+        moves_B = live_B & (self.advantages_B != 0) if self.beta == 0 else live_B
+        steps_S = torch.arange(settings.minibatches, device=live_B.device)
+        in_step_SB = step_of_B == steps_S[:, None]
+        counts_S2 = torch.stack([(in_step_SB & v).sum(-1) for v in (live_B, moves_B)], dim=-1)
+        counts = ranks.add(counts_S2).tolist()
+        # Ranks average their gradients, so each takes its mean over its share of the step's rows.
+        self.live_totals = [live / ranks.count for live, _ in counts]
+
+        totals_B = self.batch.prompt_lengths_B + self.batch.lengths_B
+        slots = -(-rows // (settings.minibatches * settings.micro_batch_rows))
+        self.slots: list[tuple[int, Tensor]] = []
+        for step, (_, moving) in enumerate(counts):
+            chosen = (moves_B & in_step_SB[step]).nonzero().flatten()
+            if moving and not len(chosen):
+                # Another rank has work and waits for our backward: one row, weighing nothing.
+                chosen = in_step_SB[step].nonzero().flatten()
+                chosen = chosen[totals_B[chosen].argmin()][None]
+            parts = micro_batches(chosen, totals_B, slots=slots, size=settings.micro_batch_rows)
+            self.slots += [(step, part) for part in parts]
+
+    def loss(self, model: nn.Module) -> Tensor:
+        """The next micro-batch's share of its step's loss."""
+        step, rows = self.slots[self._slot]
+        self._slot += 1
+        if not len(rows):
+            return torch.zeros((), device=self.live_B.device, requires_grad=True)
+        part = self.batch.take(rows)
+        logps_bT, entropies_bT = score(model, part)
+        mask_bT = part.mask_BT(logps_bT.shape[1])
+        # In the generation's first step the policy is still the one that sampled.
+        on_policy = step == 0
+        old_bT = logps_bT.detach() if on_policy else self._columns(self.old_logps_BT, rows, mask_bT)
+        options: dict[str, Any] = {
+            "aggregation": self.settings.aggregation,
+            "max_length": self.max_length,
+            "live_B": self.live_B[rows],
+            "live_total": self.live_totals[step],
+        }
+        out = gspo_loss(
+            logps_bT,
+            old_bT,
+            self.advantages_B[rows],
+            mask_bT,
+            clip_low=self.settings.clip_low,
+            clip_high=self.settings.clip_high,
+            **options,
+        )
+        loss = out.loss
+        now_bT = logps_bT.detach()
+        if self.beta:
+            ref_bT = self._columns(self.ref_logps_BT, rows, mask_bT)
+            loss = loss + self.beta * kl_loss(logps_bT, old_bT, ref_bT, mask_bT, **options)
+            self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
+        self._measure(rows, mask_bT, entropy_sum=entropies_bT, kl_old_sum=k3(old_bT, now_bT))
+        if on_policy:
+            self._measure_sampler(rows, now_bT, mask_bT)
+        self.table.write(rows, ratio=out.ratios_B)
+        return loss
+
+    @property
+    def exhausted(self) -> bool:
+        return self._slot == len(self.slots)
+
+    def _old_logps(self, model: nn.Module) -> Tensor | None:
+        """Of the steps after the first, as the policy is now, before any of them."""
+        later = [rows for step, rows in self.slots if step > 0 and len(rows)]
+        if not later:
+            return None
+        if self.settings.old_policy == "sampler":
+            assert self.batch.sampler_logps_BT is not None
+            return self.batch.sampler_logps_BT
+        logps_BT = self._blank()
+        for rows in later:
+            mask_bT, logps_bT = self._score_quietly(model, rows)
+            logps_BT[rows, : mask_bT.shape[1]] = logps_bT
+            self._measure_sampler(rows, logps_bT, mask_bT)
+        return logps_BT
+
+    def _reference_logps(self, model: nn.Module, reference: Reference, seed: int) -> Tensor | None:
+        if not self.beta:
+            self._probe_reference(model, reference, seed)
+            return None
+        logps_BT = self._blank()
+        with reference() as ref_model:
+            assert ref_model is not None, "beta > 0 without a reference"
+            for _, rows in self.slots:
+                if len(rows):
+                    mask_bT, logps_bT = self._score_quietly(ref_model, rows)
+                    logps_BT[rows, : mask_bT.shape[1]] = logps_bT
+        return logps_BT
+
+    def _probe_reference(self, model: nn.Module, reference: Reference, seed: int) -> None:
+        candidates = (self.live_B & (self.batch.lengths_B > 0)).nonzero().flatten()
+        if not len(candidates):
+            return
+        generator = torch.Generator().manual_seed(seed)
+        count = -(-len(self.live_B) // PROBED_ROWS)
+        picks = torch.randperm(len(candidates), generator=generator)[:count]
+        rows = candidates[picks.to(candidates.device)]
+        with reference() as ref_model:
+            if ref_model is None:
+                return
+            mask_bT, ref_bT = self._score_quietly(ref_model, rows)
+        _, now_bT = self._score_quietly(model, rows)
+        self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
+
+    def _score_quietly(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+        part = self.batch.take(rows)
+        with torch.no_grad(), _evaluating(model):
+            logps_bT, _ = score(model, part)
+        return part.mask_BT(logps_bT.shape[1]), logps_bT
+
+    def _measure_sampler(self, rows: Tensor, now_bT: Tensor, mask_bT: Tensor) -> None:
+        if self.batch.sampler_logps_BT is None:
+            return
+        said_bT = self._columns(self.batch.sampler_logps_BT, rows, mask_bT)
+        self._measure(
+            rows,
+            mask_bT,
+            kl_sampler_sum=k3(said_bT, now_bT),
+            drift_sampler_sum=k1(said_bT, now_bT),
+        )
+
+    def _measure(self, rows: Tensor, mask_bT: Tensor, **sums: Tensor) -> None:
+        live_b = self.live_B[rows]
+        self.table.write(
+            rows,
+            **{
+                name: values_bT.double()
+                .masked_fill(~mask_bT, 0.0)
+                .sum(-1)
+                .masked_fill(~live_b, float("nan"))
+                for name, values_bT in sums.items()
+            },
+        )
+
+    def _columns(self, logps_BT: Tensor | None, rows: Tensor, mask_bT: Tensor) -> Tensor:
+        assert logps_BT is not None
+        return logps_BT[rows, : mask_bT.shape[1]]
+
+    def _blank(self) -> Tensor:
+        shape = (len(self.live_B), int(self.batch.lengths_B.max()))
+        return torch.full(shape, float("nan"), device=self.live_B.device)
+
+
+def score(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of the batch's completion tokens, 0 on padding."""
+    out = model(input_ids=batch.ids_BL, targets_BL=batch.targets_BL())
+    mask_BT = batch.mask_BT(int(batch.lengths_B.max()))
+    blank_BT = out["logps_N"].new_zeros(mask_BT.shape)
+    logps_BT = blank_BT.masked_scatter(mask_BT, out["logps_N"])
+    return logps_BT, blank_BT.masked_scatter(mask_BT, out["entropies_N"])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without this, gradient checkpointing runs (and warns) in a forward nobody differentiates."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

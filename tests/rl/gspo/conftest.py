@@ -1,0 +1,161 @@
+"""Tiny random policies built in code, and a rollout that needs no sampler."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rl.config import GSPOConfig
+
+VOCABULARY = 97
+
+
+def tiny_tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<eos>", *(f"w{i}" for i in range(VOCABULARY - 2))]
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<pad>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+
+
+def tiny_llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            tie_word_embeddings=True,
+            eos_token_id=1,
+            pad_token_id=0,
+        )
+    )
+
+
+def tiny_qwen35():
+    from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig
+
+    return Qwen3_5ForCausalLM(
+        Qwen3_5TextConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            eos_token_id=1,
+            pad_token_id=0,
+        )
+    )
+
+
+def tiny_policy(make=tiny_llama, *, lora=True, seed=0):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    model = make()
+    if lora:
+        model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.05)
+    return SimpleNamespace(model=model, tokenizer=tiny_tokenizer())
+
+
+@dataclass
+class ScriptedRollout:
+    """Completions and rewards drawn from a seed, so that any two trainers can be given the same.
+
+    A row depends on its prompt and its place in the run alone, not on the process that draws it.
+    """
+
+    longest: int = 8
+    missing: float = 0.0
+    logprobs: bool = False
+    same: float = 0.0
+    lengths: tuple[int, ...] | None = None
+    calls: int = 0
+
+    def __call__(self, prompts, trainer):
+        rank = trainer.accelerator.process_index
+        out = {"prompt_ids": [], "completion_ids": [], "logprobs": [], "reward": []}
+        for i, prompt in enumerate(prompts):
+            row = rank * len(prompts) + i
+            draw = torch.Generator().manual_seed(1000 * self.calls + row)
+            length = int(torch.randint(1, self.longest + 1, (1,), generator=draw))
+            if self.lengths:
+                length = self.lengths[row % len(self.lengths)]
+            ids = torch.randint(2, VOCABULARY, (length,), generator=draw).tolist()
+            reward = float(torch.randn(1, generator=draw))
+            group = torch.Generator().manual_seed(77 * self.calls + row // trainer.num_generations)
+            if float(torch.rand(1, generator=group)) < self.same:
+                reward = 1.0
+            if float(torch.rand(1, generator=draw)) < self.missing:
+                reward = None
+            out["prompt_ids"].append(trainer.processing_class(prompt)["input_ids"])
+            out["completion_ids"].append(ids)
+            out["logprobs"].append([-4.0] * length)
+            out["reward"].append(reward)
+        if not self.logprobs:
+            out["logprobs"] = None
+        self.calls += 1
+        return out
+
+
+def settings(**changes) -> GSPOConfig:
+    defaults = {
+        "generations": 2,
+        "prompts": 4,
+        "group_size": 4,
+        "minibatches": 2,
+        "micro_batch_rows": 4,
+        "learning_rate": 1e-2,
+    }
+    return GSPOConfig(**{**defaults, **changes})
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Builds a trainer on a tiny policy, runs it, and gives it back with its metric rows."""
+
+    def run(gspo=None, *, policy=None, rollout=None, start=True, **options):
+        from datasets import Dataset
+
+        from rl.gspo.build import build_trainer
+
+        rows = []
+        prompts = [" ".join(f"w{(7 * i + j) % 90}" for j in range(2 + i % 4)) for i in range(16)]
+        trainer = build_trainer(
+            gspo or settings(),
+            policy=policy or tiny_policy(),
+            dataset=Dataset.from_dict({"prompt": prompts}),
+            rollout_func=rollout or ScriptedRollout(),
+            on_generation=rows.append,
+            output_dir=tmp_path / "out",
+            **{"max_new_tokens": 8, "temperature": 1.0, "seed": 0, **options},
+        )
+        if start:
+            trainer.train()
+        return SimpleNamespace(trainer=trainer, rows=rows)
+
+    return run
+
+
+@pytest.fixture
+def tiny():
+    """Makes a tiny policy with an adapter that is not zero: `tiny()` or `tiny("qwen35")`."""
+    return lambda kind="llama", **options: tiny_policy(
+        {"llama": tiny_llama, "qwen35": tiny_qwen35}[kind], **options
+    )
