@@ -1,0 +1,180 @@
+"""The run folder: what a run leaves on disk while it goes on, and how it is read back.
+
+Rows are appended and flushed, whole files are replaced in one step, so a run that is killed at any
+moment leaves a folder that reads. This is the record: trackers and reports are made from it.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Row = dict[str, Any]
+HeldoutMoment = Literal["before", "after"]
+
+
+class RunLog:
+    """Writes one run's folder. Open a new one with `create`, an earlier one with its path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with _told_plainly(folder, "written to"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("metrics.jsonl", "rollouts.jsonl"):
+                _cut_torn_line(folder / name)
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> "RunLog":
+        """A new folder `root/name`, numbered if that name is taken: no run overwrites another."""
+        for number in itertools.count(1):
+            folder = root / (name if number == 1 else f"{name}-{number}")
+            with _told_plainly(folder, "created"), contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return cls(folder)
+        raise AssertionError
+
+    def config(self, config: Mapping[str, Any]) -> None:
+        self._replace("config.json", _json(config, indent=2) + "\n")
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """One generation. What is not a finite number was not measured, and is left out."""
+        measured = {key: value for key, value in _plain(row).items() if value is not None}
+        self._append("metrics.jsonl", [measured])
+
+    def rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._append("rollouts.jsonl", rows)
+
+    def heldout(self, moment: HeldoutMoment, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._replace(f"heldout_{moment}.jsonl", "".join(_json(row) + "\n" for row in rows))
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        self._replace("summary.json", _json(summary, indent=2) + "\n")
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(_json(row) + "\n" for row in rows)
+        with _told_plainly(self.folder, "written to"), (self.folder / name).open("ab") as file:
+            file.write(text.encode())
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.folder / name
+        part = path.with_name(name + ".part")
+        with _told_plainly(self.folder, "written to"):
+            try:
+                part.write_text(text, encoding="utf-8")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder as read back. What is not there yet is empty."""
+
+    folder: Path
+    config: Row
+    metrics: list[Row]
+    heldout_before: list[Row]
+    heldout_after: list[Row]
+    summary: Row
+
+    def rollouts(self) -> Iterator[Row]:
+        """Every completion, one at a time: there may be more of them than fit in memory."""
+        return _read_rows(self.folder / "rollouts.jsonl")
+
+
+def read_run(folder: Path) -> Run:
+    if not (folder / "metrics.jsonl").is_file() and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} is not a run folder: it holds neither metrics.jsonl nor config.json. "
+            f"Name a folder such as runs/NAME."
+        )
+    return Run(
+        folder=folder,
+        config=_read_object(folder / "config.json"),
+        metrics=list(_read_rows(folder / "metrics.jsonl")),
+        heldout_before=list(_read_rows(folder / "heldout_before.jsonl")),
+        heldout_after=list(_read_rows(folder / "heldout_after.jsonl")),
+        summary=_read_object(folder / "summary.json"),
+    )
+
+
+def newest_run(root: Path = Path("runs")) -> Path:
+    """The run folder under `root` that was written to last."""
+    logs = [*root.glob("*/metrics.jsonl"), *root.glob("*/config.json")]
+    if not logs:
+        raise ValueError(f"There is no run under {root}. Make one with `make quickstart`.")
+    return max(logs, key=lambda path: path.stat().st_mtime).parent
+
+
+def column(rows: Iterable[Mapping[str, Any]], key: str) -> list[float]:
+    """One metric over the generations, NaN where it was not measured."""
+    return [float(row[key]) if key in row else math.nan for row in rows]
+
+
+def _read_object(path: Path) -> Row:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}). Mend or delete it.") from error
+
+
+def _read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a JSONL file. A last line without its end was being written when the run died."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path} line {number} is not JSON ({error}). Delete it to read the rest."
+                ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    """So that the next row starts on a line of its own."""
+    if path.is_file():
+        whole = path.read_bytes()
+        end = whole.rfind(b"\n") + 1
+        if end < len(whole):
+            os.truncate(path, end)
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of other libraries become numbers, paths become text, NaN and infinity null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+@contextlib.contextmanager
+def _told_plainly(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"The run folder {folder} cannot be {what}: {error.strerror}. "
+            "Make room there, or name another folder."
+        ) from error

@@ -1,0 +1,73 @@
+"""What a run came to, from its rows: the figures of summary.json."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
+
+WINDOW = 5  # generations at either end
+
+
+def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()) -> dict[str, Any]:
+    """Only what can be told from the rows: a figure that was not measured is absent."""
+    rewards = [row["reward/mean"] for row in metrics if "reward/mean" in row]
+    last = metrics[-1] if metrics else {}
+    summary = {
+        "reward_first5": fmean(rewards[:WINDOW]) if rewards else None,
+        "reward_last5": fmean(rewards[-WINDOW:]) if rewards else None,
+        "heldout_before": mean_reward(heldout_before),
+        "heldout_after": mean_reward(heldout_after),
+        "heldout_change_95": change_interval(heldout_before, heldout_after),
+        "heldout_tiers_before": tier_shares(heldout_before) or None,
+        "heldout_tiers_after": tier_shares(heldout_after) or None,
+        "generations": last.get("generation"),
+        "steps": last.get("step"),
+        "seconds": last.get("seconds"),
+        "judge_calls": _total(metrics, "judge/calls"),
+        "judge_faults": _total(metrics, "judge/faults"),
+    }
+    return {key: value for key, value in summary.items() if value is not None}
+
+
+def mean_reward(rows: Rows) -> float | None:
+    """Over the rows with a reward: a judge fault does not vote."""
+    rewards = [row["reward"] for row in rows if row.get("reward") is not None]
+    return fmean(rewards) if rewards else None
+
+
+def tier_shares(rows: Rows) -> dict[str, float]:
+    counts = Counter(str(row["tier"]) for row in rows if "tier" in row)
+    return {tier: count / counts.total() for tier, count in counts.most_common()}
+
+
+def change_interval(before: Rows, after: Rows, draws: int = 2000) -> list[float] | None:
+    """The 95 % bootstrap interval of the mean change, paired by question."""
+    rewards_before = _reward_by_id(before)
+    rewards_after = _reward_by_id(after)
+    changes = [
+        rewards_after[id_] - rewards_before[id_]
+        for id_ in rewards_before.keys() & rewards_after.keys()
+    ]
+    if len(changes) < 2:
+        return None
+    changes.sort()
+    draw = random.Random(0)
+    means = sorted(fmean(draw.choices(changes, k=len(changes))) for _ in range(draws))
+    return [means[round(draws * 0.025)], means[round(draws * 0.975) - 1]]
+
+
+def _total(rows: Rows, key: str) -> float | None:
+    measured = [row[key] for row in rows if key in row]
+    return sum(measured) if measured else None
+
+
+def _reward_by_id(rows: Rows) -> dict[str, float]:
+    """Each question's mean reward: it may have been answered several times."""
+    rewards: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get("reward") is not None and "id" in row:
+            rewards.setdefault(row["id"], []).append(row["reward"])
+    return {id_: fmean(of_id) for id_, of_id in rewards.items()}
