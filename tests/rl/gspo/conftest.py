@@ -159,3 +159,37 @@ def tiny():
     return lambda kind="llama", **options: tiny_policy(
         {"llama": tiny_llama, "qwen35": tiny_qwen35}[kind], **options
     )
+
+
+def keep_gradients(trainer):
+    """A list that will hold each optimizer step's gradients, flat, before they are used."""
+    from transformers import TrainerCallback
+
+    kept = []
+
+    class Keep(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+            gradients = [p.grad for p in model.parameters() if p.requires_grad]
+            kept.append(
+                None
+                if any(g is None for g in gradients)
+                else torch.cat([g.flatten().clone() for g in gradients])
+            )
+
+    trainer.add_callback(Keep())
+    return kept
+
+
+@pytest.fixture
+def rollouts():
+    return ScriptedRollout
+
+
+@pytest.fixture(name="settings")
+def settings_fixture():
+    return settings
+
+
+@pytest.fixture
+def gradients():
+    return keep_gradients
