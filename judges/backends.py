@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from judges.config import JudgeConfig
+from judges.verdict import Usage
 
 Form = Literal["json_schema", "json_object", "text"]
 FORMS: tuple[Form, ...] = ("json_schema", "json_object", "text")
@@ -37,6 +38,12 @@ class Backend:
     def key(self) -> str | None:
         """Read where it is sent and nowhere else, so that no object holds it."""
         return os.environ.get(self.key_env) if self.key_env else None
+
+    def bill(self, tokens_in: int, tokens_out: int, cached: int = 0) -> Usage:
+        usd = (tokens_in * self.usd_per_m_in + tokens_out * self.usd_per_m_out) / 1e6
+        return Usage(
+            input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached, usd=usd
+        )
 
 
 ROWS = {

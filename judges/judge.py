@@ -1,87 +1,163 @@
 """The judge a run holds: enter it, hand it requests, get verdicts in the same order."""
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 from judges.asker import Asker
-from judges.backends import Backend, resolve
-from judges.child import ChildServer
+from judges.backends import named
+from judges.breaker import wait_until_alive
+from judges.budget import Budget
 from judges.config import JudgeConfig
+from judges.ledger import Ledger
+from judges.opening import Shared, check, open_asker
+from judges.panel import combine, disagree
 from judges.rubric import Rubric, load_rubric
-from judges.rules import load_known
 from judges.stats import JudgeStats, Tally
 from judges.transport import Transport
-from judges.verdict import FaultCause, Faulty, JudgeFault, JudgeRequest, Verdict
+from judges.verdict import OUTAGES, Faulty, JudgeFault, JudgeRequest, Scored, Verdict
+
+PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
 
 def make_judge(config: JudgeConfig) -> "Judge":
     """Raises ValueError for whatever is wrong with the config. Touches no network."""
     rubric = load_rubric(config.rubric)
-    if config.backend == "rules":
-        rubric.check_rules()
-        if config.known:
-            load_known(config.known)
-    return Judge(config, rubric, resolve(config))
+    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
+    chains += [[named(config, entry)] for entry in config.panel]
+    for member in (member for chain in chains for member in chain):
+        check(member, rubric)
+    return Judge(config, rubric, chains)
 
 
 class Judge:
     """`async with make_judge(config) as judge: verdicts = await judge.score(requests)`."""
 
-    def __init__(self, config: JudgeConfig, rubric: Rubric, backend: Backend) -> None:
+    def __init__(
+        self, config: JudgeConfig, rubric: Rubric, chains: Sequence[Sequence[JudgeConfig]]
+    ) -> None:
         self.config = config
         self.rubric = rubric
-        self._backend = backend
+        self._configs = chains
+        self._chains: list[list[Asker]] = []
         self._tally = Tally()
-        self._open = AsyncExitStack()
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Judge":
-        async with AsyncExitStack() as opening:
-            backend = self._backend
-            if backend.name == "rules" and backend.url is None:
-                args = ["--rubric", self.config.rubric]
-                args += ["--known", self.config.known] if self.config.known else []
-                server = await opening.enter_async_context(ChildServer(args))
-                backend = replace(backend, url=server.url)
-            transport = await opening.enter_async_context(Transport())
-            self._asker = Asker(
-                backend, self.rubric, self.config, send=transport.post, spent=self._tally.spend
+        config = self.config
+        async with AsyncExitStack() as stack:
+            ledger = None
+            if config.ledger:
+                ledger = await stack.enter_async_context(Ledger(config.ledger))
+            shared = Shared(
+                rubric=self.rubric,
+                transport=await stack.enter_async_context(Transport()),
+                ledger=ledger,
+                budget=Budget(
+                    max_calls=config.max_calls,
+                    max_tokens=config.max_tokens,
+                    max_usd=config.max_usd,
+                    already=ledger.spent() if ledger else None,
+                ),
+                tally=self._tally,
             )
-            self._open = opening.pop_all()
+            self._chains = [
+                [
+                    await open_asker(link, shared, stack, has_fallback=link is not chain[-1])
+                    for link in chain
+                ]
+                for chain in self._configs
+            ]
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._open.aclose()
+        await self._stack.aclose()
 
     async def score(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """A verdict for each request, in order; what is missing at the deadline is a fault."""
-        return list(await asyncio.gather(*(self.score_one(request) for request in requests)))
+        deadline = self._deadline()
+        return list(await asyncio.gather(*(self._verdict(each, deadline) for each in requests)))
 
     async def score_one(self, request: JudgeRequest) -> Verdict:
-        started_s = time.monotonic()
+        return await self._verdict(request, self._deadline())
+
+    async def wait_until_alive(
+        self, *, on_pause: Callable[[], None], on_resume: Callable[[float], None]
+    ) -> None:
+        """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
+
+        async def answers() -> bool:
+            verdict = await self.score_one(PROBE)
+            return not (isinstance(verdict, JudgeFault) and verdict.cause in OUTAGES)
+
+        await wait_until_alive(answers, on_pause=on_pause, on_resume=on_resume)
+
+    def stats(self) -> JudgeStats:
+        callers = [
+            a.means.caller.stats() for chain in self._chains for a in chain if a.means.caller
+        ]
+        return self._tally.snapshot(callers)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self.config.deadline_s
+
+    async def _verdict(self, request: JudgeRequest, deadline: float) -> Verdict:
+        started = asyncio.get_running_loop().time()
         self._tally.in_flight += 1
         try:
-            async with asyncio.timeout(self.config.deadline_s):
-                verdict: Verdict = await self._asker.ask(request)
+            verdict: Verdict = await self._panel_verdict(request, deadline)
         except Faulty as fault:
-            verdict = JudgeFault(
-                cause=fault.cause,
-                detail=fault.detail,
-                latency_s=time.monotonic() - started_s,
-                usage=fault.usage,
-            )
-        except TimeoutError:
-            verdict = JudgeFault(
-                cause=FaultCause.DEADLINE,
-                detail=f"no verdict within {self.config.deadline_s} s",
-                latency_s=time.monotonic() - started_s,
-            )
+            latency_s = asyncio.get_running_loop().time() - started
+            verdict = fault.verdict(latency_s)
         finally:
             self._tally.in_flight -= 1
         self._tally.add(verdict)
         return verdict
 
-    def stats(self) -> JudgeStats:
-        return self._tally.snapshot()
+    async def _panel_verdict(self, request: JudgeRequest, deadline: float) -> Scored:
+        if len(self._chains) == 1:
+            return await self._chain_verdict(self._chains[0], request, deadline)
+        verdicts, faults = await _scored(
+            [self._chain_verdict(chain, request, deadline) for chain in self._chains]
+        )
+        if not verdicts:
+            raise faults[0]
+        self._tally.panels += 1
+        self._tally.disagreements += disagree(verdicts)
+        return combine(verdicts, len(self._chains), self.config.vote, self.rubric)
+
+    async def _chain_verdict(
+        self, chain: Sequence[Asker], request: JudgeRequest, deadline: float
+    ) -> Scored:
+        """The first judge of the chain that is not down."""
+        *first, last = chain
+        for asker in first:
+            try:
+                return await self._sampled(asker, request, deadline)
+            except Faulty as fault:
+                if fault.cause not in OUTAGES:
+                    raise
+        return await self._sampled(last, request, deadline)
+
+    async def _sampled(self, asker: Asker, request: JudgeRequest, deadline: float) -> Scored:
+        samples = self.config.samples
+        if samples == 1:
+            return await asker.ask(request, deadline)
+        verdicts, faults = await _scored(
+            [asker.ask(request, deadline, sample=i) for i in range(samples)]
+        )
+        if not verdicts:
+            raise faults[0]
+        return combine(verdicts, samples, "majority", self.rubric)
+
+
+async def _scored(asked: Sequence[Awaitable[Scored]]) -> tuple[list[Scored], list[Faulty]]:
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Faulty):
+            raise outcome
+    return (
+        [outcome for outcome in outcomes if isinstance(outcome, Scored)],
+        [outcome for outcome in outcomes if isinstance(outcome, Faulty)],
+    )

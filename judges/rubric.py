@@ -68,6 +68,10 @@ class Rubric:
     def in_language(self, lang: str) -> Rubric:
         return self.siblings.get(lang, self)
 
+    @property
+    def template_sha(self) -> str:
+        return _sha([self.template.sha, *(other.template.sha for other in self.siblings.values())])
+
     def tier(self, label: str) -> Tier:
         return next(tier for tier in self.tiers if tier.label == label)
 

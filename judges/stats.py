@@ -1,8 +1,10 @@
 """What a judge has done so far, counted."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from judges.caller import CallerStats
 from judges.verdict import FREE, JudgeFault, Usage, Verdict
 
 LATENCIES_KEPT = 4096
@@ -21,8 +23,18 @@ class JudgeStats:
     p50_s: float | None
     p95_s: float | None
     usage: Usage
-    disagreements: int = 0
-    panels: int = 0
+    calls: int
+    """Replies asked for over the network, each counted once."""
+    attempts: int
+    """Calls with their retries and hedges."""
+    limit: int
+    """Requests that may be in flight now, by the adaptive limit."""
+    breaker_open: bool
+    troubles: dict[str, int]
+    """Attempts that failed, most of them made good by a retry."""
+    panels: int
+    disagreements: int
+    """Panels whose members did not all name the same tier."""
 
     @property
     def fault_count(self) -> int:
@@ -52,7 +64,7 @@ class Tally:
         if not verdict.cached:
             self._latencies_s.append(verdict.latency_s)
 
-    def snapshot(self) -> JudgeStats:
+    def snapshot(self, callers: Sequence[CallerStats]) -> JudgeStats:
         ordered = sorted(self._latencies_s)
         scored = sum(self._tiers.values())
         return JudgeStats(
@@ -65,6 +77,11 @@ class Tally:
             p50_s=ordered[len(ordered) // 2] if ordered else None,
             p95_s=ordered[int(len(ordered) * 0.95)] if ordered else None,
             usage=self.usage,
-            disagreements=self.disagreements,
+            calls=sum(caller.calls for caller in callers),
+            attempts=sum(caller.attempts for caller in callers),
+            limit=sum(caller.limit for caller in callers),
+            breaker_open=any(caller.breaker_open for caller in callers),
+            troubles=dict(sum((Counter(caller.troubles) for caller in callers), Counter[str]())),
             panels=self.panels,
+            disagreements=self.disagreements,
         )

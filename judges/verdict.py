@@ -69,6 +69,19 @@ class FaultCause(StrEnum):
     NO_MAJORITY = "no_majority"  # too few of the samples or judges agree, or too few answered
 
 
+OUTAGES = frozenset(
+    (
+        FaultCause.CONNECT,
+        FaultCause.RESET,
+        FaultCause.TIMEOUT,
+        FaultCause.RATE_LIMITED,
+        FaultCause.SERVER_ERROR,
+        FaultCause.BREAKER_OPEN,
+    )
+)
+"""Nobody answered. Another judge may, or the same one later."""
+
+
 class Faulty(Exception):
     """Raised where a fault is found, inside; `Judge` turns it into a JudgeFault."""
 
@@ -77,6 +90,11 @@ class Faulty(Exception):
         self.cause = cause
         self.detail = detail
         self.usage = usage
+
+    def verdict(self, latency_s: float) -> "JudgeFault":
+        return JudgeFault(
+            cause=self.cause, detail=self.detail, latency_s=latency_s, usage=self.usage
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,14 +179,8 @@ def _head(body: bytes) -> str:
 
 
 def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:
-    tokens_in, tokens_out, tokens_cached = (
-        int(n) if isinstance(n, int | float) else 0 for n in (taken, given, cached)
-    )
-    return Usage(
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        cached_tokens=tokens_cached,
-        usd=(tokens_in * backend.usd_per_m_in + tokens_out * backend.usd_per_m_out) / 1e6,
+    return backend.bill(
+        *(int(n) if isinstance(n, int | float) else 0 for n in (taken, given, cached))
     )
 
 

@@ -1,0 +1,175 @@
+"""A prompt out, a reply back: through the ledger, the caller, and what the backend can do."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from judges.abilities import Abilities
+from judges.backends import Backend, Form
+from judges.caller import BudgetExceeded, Call, Caller, CallFailure
+from judges.ledger import Ledger, Setup
+from judges.prompt import Prompt
+from judges.transport import HttpReply
+from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Usage
+from judges.wire import WIRES, Ask, Json, Reply
+
+T = TypeVar("T")
+LABEL_TOKENS = 4
+"""Room for a letter and the white space some models put before it."""
+BYTES_A_TOKEN = 3
+"""At least, in English; in Chinese, where a character is three bytes and about a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What asking takes. No caller: only what the ledger holds is known."""
+
+    caller: Caller | None
+    ledger: Ledger | None
+    setup: Setup
+    spent: Callable[[Usage], None]
+    """Told of every bill, whether or not a verdict came of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, however often and in whatever form it takes to get a reply."""
+
+    key: str
+    request: JudgeRequest
+    prompt: Callable[[], Prompt]
+    schema: Json
+    temperature: float
+    max_tokens: int
+    may_be_letters: bool
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    key: str
+    reply: Reply
+    raw: bytes
+    cached: bool
+    """From the ledger, or shared with an equal request in flight: paid elsewhere."""
+
+
+class Exchange:
+    def __init__(self, backend: Backend, abilities: Abilities, means: Means) -> None:
+        self._backend = backend
+        self._abilities = abilities
+        self._means = means
+        self._wire = WIRES[backend.wire]
+        self._url = (backend.url or "").rstrip("/") + self._wire.path
+
+    async def answer(self, question: Question, deadline: float) -> Answer:
+        """From the ledger, or asked for; in a lesser form where the backend refuses the best."""
+        means = self._means
+        if means.ledger and (stored := means.ledger.find(question.key)):
+            reply = self._wire.read(self._backend, stored.reply)
+            return Answer(key=question.key, reply=reply, raw=stored.reply, cached=True)
+        if means.caller is None:
+            raise Faulty(FaultCause.NOT_RECORDED, "the ledger holds no answer to this request")
+        while True:
+            form, labels = self._abilities.form, self._abilities.labels and question.may_be_letters
+            call = self._call(question, form, labels)
+            http = await self._sent(means.caller, call, deadline)
+            if http.status >= 400:
+                if not http.shared:
+                    means.caller.settle(call, FREE)
+                if self._abilities.lower(http, form=form, labels=labels):
+                    continue
+                fault = _refusal(http, self._backend.key())
+                raise await self._recorded(question.key, fault, http.shared)
+            reply = await self._read(means.caller, call, http)
+            if labels and reply.logprobs is None:
+                self._abilities.lose_labels("its replies hold none")
+                continue
+            return Answer(key=question.key, reply=reply, raw=http.body, cached=http.shared)
+
+    async def conclude(self, answer: Answer, read: Callable[[Reply], T]) -> T:
+        """What the reply says, once the ledger has it, or has the fault that it is."""
+        ledger = None if answer.cached else self._means.ledger
+        try:
+            result = read(answer.reply)
+        except Faulty as fault:
+            if ledger:
+                await ledger.fault(answer.key, fault.cause, answer.reply.usage)
+            raise Faulty(fault.cause, fault.detail, answer.reply.usage) from None
+        if ledger:
+            await ledger.scored(answer.key, answer.raw, answer.reply.usage)
+        return result
+
+    def _call(self, question: Question, form: Form, labels: bool) -> Call:
+        ask = Ask(
+            prompt=question.prompt(),
+            schema=question.schema,
+            form=form,
+            logprobs=labels,
+            temperature=question.temperature,
+            max_tokens=LABEL_TOKENS if labels else question.max_tokens,
+            seed=question.seed,
+        )
+        body = json.dumps(self._wire.body(self._backend, ask)).encode()
+        ledger = self._means.ledger
+        note = (
+            partial(ledger.asked, question.key, self._means.setup, question.request)
+            if ledger
+            else None
+        )
+        return Call(
+            url=self._url,
+            headers=self._wire.headers(self._backend),
+            body=body,
+            key=question.key,
+            worst=self._backend.bill(len(body) // BYTES_A_TOKEN, ask.max_tokens),
+            before_send=note,
+        )
+
+    async def _sent(self, caller: Caller, call: Call, deadline: float) -> HttpReply:
+        try:
+            outcome = await caller.call(call, deadline)
+        except BudgetExceeded as error:
+            raise Faulty(FaultCause.BUDGET, str(error)) from None
+        if isinstance(outcome, CallFailure):
+            assert call.key
+            raise await self._recorded(
+                call.key, Faulty(outcome.cause, outcome.detail), outcome.shared
+            )
+        return outcome
+
+    async def _read(self, caller: Caller, call: Call, http: HttpReply) -> Reply:
+        try:
+            reply = self._wire.read(self._backend, http.body)
+        except Faulty as fault:
+            if not http.shared and fault.usage != FREE:  # else the bill is unknown: at its worst
+                self._pay(caller, call, fault.usage)
+            assert call.key
+            raise await self._recorded(call.key, fault, http.shared) from None
+        if not http.shared:
+            self._pay(caller, call, reply.usage)
+        return reply
+
+    def _pay(self, caller: Caller, call: Call, bill: Usage) -> None:
+        caller.settle(call, bill)
+        self._means.spent(bill)
+
+    async def _recorded(self, key: str, fault: Faulty, shared: bool) -> Faulty:
+        if self._means.ledger and not shared:
+            await self._means.ledger.fault(key, fault.cause, fault.usage)
+        return fault
+
+
+def _refusal(http: HttpReply, key: str | None) -> Faulty:
+    said = http.body[:2000].decode("utf-8", "replace")
+    if key:
+        said = said.replace(key, "***")  # some hosts quote it back
+    if http.status in (401, 403):
+        cause = FaultCause.AUTH
+    elif "content_filter" in said:
+        cause = FaultCause.CONTENT_FILTER
+    else:
+        cause = FaultCause.BAD_REQUEST
+    return Faulty(cause, f"HTTP {http.status}: {said[:200]}")

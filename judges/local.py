@@ -1,0 +1,55 @@
+"""A GGUF file served inside this process, as an OpenAI-compatible endpoint on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+SLOTS = 4
+CONTEXT_TOKENS = 4096
+"""For each slot: the rubric's prompt takes about a thousand."""
+
+
+def check_gguf(path: str) -> None:
+    if find_spec("xllamacpp") is None:
+        raise ValueError(
+            "judge.backend llamacpp needs the package xllamacpp, which is not installed. "
+            "Type: pip install xllamacpp"
+        )
+    if not Path(path).is_file():
+        raise ValueError(f"judge.model is {path!r}: no such file. Backend llamacpp needs a GGUF")
+
+
+class LlamaServer:
+    """Loads in a thread; the server's own threads stop when it is let go of."""
+
+    def __init__(self, model: str, *, threads: int | None = None) -> None:
+        self._model = model
+        self._threads = threads
+        self._server: Any = None
+        self.url = ""
+
+    async def __aenter__(self) -> LlamaServer:
+        self._server = await asyncio.to_thread(self._load)
+        self.url = f"{self._server.listening_address}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server = None
+
+    def _load(self) -> Any:
+        xllamacpp: Any = import_module("xllamacpp")  # it has no types
+        params = xllamacpp.CommonParams()
+        params.model.path = self._model
+        params.n_ctx = CONTEXT_TOKENS * SLOTS
+        params.n_parallel = SLOTS
+        params.port = 0
+        params.warmup = False
+        params.verbosity = 0
+        if self._threads:
+            params.cpuparams.n_threads = self._threads
+            params.cpuparams_batch.n_threads = self._threads
+        return xllamacpp.Server(params)

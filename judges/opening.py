@@ -1,0 +1,132 @@
+"""What a judge stands on, started and wired together: servers, callers, the ledger, the budget."""
+
+import hashlib
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from judges.asker import Asker
+from judges.backends import Backend, resolve
+from judges.budget import Budget
+from judges.caller import Caller, Manners
+from judges.child import ChildServer
+from judges.config import JudgeConfig
+from judges.exchange import Means
+from judges.ledger import Ledger, Setup
+from judges.local import LlamaServer, check_gguf
+from judges.rubric import Rubric
+from judges.rules import load_known
+from judges.stats import Tally
+from judges.transport import Transport
+from judges.wire import WIRES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """One of each for all the judges of a run."""
+
+    rubric: Rubric
+    transport: Transport
+    ledger: Ledger | None
+    budget: Budget
+    tally: Tally
+
+
+def check(config: JudgeConfig, rubric: Rubric) -> Backend:
+    """Whatever can be found wrong without starting anything. Raises ValueError."""
+    backend = resolve(config)
+    if backend.name == "rules" and backend.url is None:
+        rubric.check_rules()
+        if config.known:
+            load_known(config.known)
+    if backend.name == "llamacpp" and backend.url is None:
+        assert backend.model
+        check_gguf(backend.model)
+    if backend.name == "replay" and not (config.ledger and Path(config.ledger).is_file()):
+        raise ValueError(
+            f"judge.ledger is {config.ledger!r}: backend replay answers from the ledger of an "
+            "earlier run, so give its file with --judge.ledger"
+        )
+    return backend
+
+
+async def open_asker(
+    config: JudgeConfig, shared: Shared, stack: AsyncExitStack, *, has_fallback: bool
+) -> Asker:
+    backend = check(config, shared.rubric)
+    setup = _setup(config, backend, shared.rubric)
+    if backend.name == "replay":
+        assert shared.ledger
+        setup = recorded_setup(config, setup, shared.ledger)
+        wire = "anthropic" if setup.url.endswith(WIRES["anthropic"].path) else "openai"
+        backend = replace(backend, model=setup.model, wire=wire)
+        means = Means(caller=None, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
+        return Asker(backend, shared.rubric, config, means)
+    if backend.url is None:
+        backend = replace(backend, url=await _start_server(config, backend, stack))
+    manners = Manners(
+        timeout_s=backend.timeout_s,
+        retries=config.retries,
+        max_in_flight=backend.max_in_flight,
+        rpm=backend.rpm,
+        tpm=backend.tpm,
+        hedge_share=config.hedge_share,
+        wait_when_down=not has_fallback,
+    )
+    caller = Caller(shared.transport, manners, budget=shared.budget)
+    if shared.ledger:
+        shared.ledger.register(setup)
+    means = Means(caller=caller, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
+    asker = Asker(backend, shared.rubric, config, means)
+    stack.callback(asker.close)
+    return asker
+
+
+async def _start_server(config: JudgeConfig, backend: Backend, stack: AsyncExitStack) -> str:
+    if backend.name == "llamacpp":
+        assert backend.model
+        return (await stack.enter_async_context(LlamaServer(backend.model))).url
+    args = ["--rubric", config.rubric]
+    args += ["--known", config.known] if config.known else []
+    return (await stack.enter_async_context(ChildServer(args))).url
+
+
+def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
+    """What a verdict depends on. A server of our own has a new port each time, and no say in it."""
+    if backend.url:
+        url = backend.url.rstrip("/") + WIRES[backend.wire].path
+    else:
+        known = Path(config.known).read_bytes() if config.known else b""
+        url = f"{backend.name}:{hashlib.sha256(known).hexdigest()[:16]}"
+    sampling = (
+        f"grading={config.grading} temperature={config.sampling_temperature} "
+        f"max_tokens={config.max_reply_tokens} samples={config.samples} "
+        f"commit={config.commit_first} defences={config.defences}"
+    )
+    return Setup(
+        model=backend.model or "",
+        url=url,
+        rubric=rubric.sha,
+        template=rubric.template_sha,
+        sampling=sampling,
+    )
+
+
+def recorded_setup(config: JudgeConfig, wanted: Setup, ledger: Ledger) -> Setup:
+    """The one judge in the ledger that was asked in this way."""
+    alike = [
+        setup
+        for setup in ledger.setups()
+        if (setup.rubric, setup.template, setup.sampling)
+        == (wanted.rubric, wanted.template, wanted.sampling)
+        and config.model in (None, setup.model)
+    ]
+    if len(alike) == 1:
+        return alike[0]
+    held = ", ".join(sorted({f"{setup.model} ({setup.sampling})" for setup in ledger.setups()}))
+    problem = "none was asked" if not alike else f"{len(alike)} were asked"
+    raise ValueError(
+        f"judge.ledger {config.ledger}: of its judges, {problem} with this rubric and these "
+        f"settings. It holds: {held or 'nothing'}. Set judge.model, judge.rubric and the sampling "
+        "as in the run that is to be replayed"
+    )

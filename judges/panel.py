@@ -1,0 +1,46 @@
+"""Several verdicts on one answer, made one: a panel's, or one judge's samples."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean, median
+
+from judges.config import Vote
+from judges.rubric import Rubric
+from judges.verdict import FREE, FaultCause, Faulty, Scored
+
+
+def combine(verdicts: Sequence[Scored], asked: int, vote: Vote, rubric: Rubric) -> Scored:
+    """Raises Faulty unless more than half of those asked have spoken, and clearly.
+
+    A missing verdict does not vote. A tie of a majority vote is no majority.
+    """
+    if 2 * len(verdicts) <= asked:
+        raise Faulty(FaultCause.NO_MAJORITY, f"{len(verdicts)} of {asked} verdicts came")
+    scores = [verdict.score for verdict in verdicts]
+    if vote == "majority":
+        counts = Counter(verdict.tier for verdict in verdicts).most_common(2)
+        if len(counts) > 1 and counts[0][1] == counts[1][1]:
+            raise Faulty(FaultCause.NO_MAJORITY, f"a tie: {_spread(verdicts)}")
+        tier = counts[0][0]
+        score = fmean(verdict.score for verdict in verdicts if verdict.tier == tier)
+    else:
+        score = median(scores) if vote == "median" else fmean(scores)
+        tier = min(rubric.tiers, key=lambda tier: (abs(tier.score - score), tier.score)).label
+    agreeing = [verdict for verdict in verdicts if verdict.tier == tier]
+    return Scored(
+        tier=tier,
+        score=score,
+        rationale=f"{_spread(verdicts)}. {agreeing[0].rationale if agreeing else ''}".strip(),
+        latency_s=max(verdict.latency_s for verdict in verdicts),
+        cached=all(verdict.cached for verdict in verdicts),
+        usage=sum((verdict.usage for verdict in verdicts), FREE),
+    )
+
+
+def disagree(verdicts: Sequence[Scored]) -> bool:
+    return len({verdict.tier for verdict in verdicts}) > 1
+
+
+def _spread(verdicts: Sequence[Scored]) -> str:
+    counts = Counter(verdict.tier for verdict in verdicts)
+    return ", ".join(f"{count} {tier}" for tier, count in counts.most_common())
