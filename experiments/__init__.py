@@ -1,1 +1,1 @@
-"""One file a question: a config literal and `main()`. Owns recipes and their data; defines no machinery."""
+"""One file a question: a config literal and `main()`. Owns recipes and data, no machinery."""

@@ -1,4 +1,4 @@
-"""Can a small model learn, in minutes and on two cores, to answer medical questions from a judge?"""
+"""Can a small model learn to answer medical questions from a judge, on two cores, in minutes?"""
 
 from judges import JudgeConfig
 from rl.config import (

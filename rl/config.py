@@ -7,12 +7,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 import tyro
 
 from judges.config import JudgeConfig
 from rewards.config import RewardConfig
+from rl.gspo.refusals import check_on_policy, check_reference
 from rl.names import did_you_mean
 
 T = TypeVar("T")
@@ -91,6 +92,11 @@ class RolloutConfig:
         at_least("rollout.cache_gib", self.cache_gib, 1)
         above("rollout.temperature", self.temperature, 0)
         above("rollout.start_timeout_s", self.start_timeout_s, 0)
+        if self.url and self.engine == "transformers":
+            raise ValueError(
+                f"rollout.url is {self.url} with rollout.engine transformers, which has no server. "
+                "Leave one of them out"
+            )
         if not 0 <= self.port < 65536:
             raise ValueError(f"rollout.port is {self.port}: it must be from 0 to 65535")
         if not 0 < self.memory_share < 1:
@@ -101,7 +107,7 @@ class RolloutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GSPOConfig:
-    """The update. One generation samples prompts x group_size rows, then takes minibatches steps."""
+    """The update. A generation samples prompts x group_size rows, then takes minibatches steps."""
 
     generations: int = 200
     """Rollout batches in the run."""
@@ -110,7 +116,9 @@ class GSPOConfig:
     group_size: int = 8
     """Completions of each question."""
     minibatches: int = 4
-    """Optimizer steps a generation. With one, every ratio is exactly 1 and nothing clips."""
+    """Optimizer steps a generation."""
+    on_policy: bool = False
+    """Says that one minibatch is meant: every ratio is then exactly 1 and nothing clips."""
     micro_batch_rows: int = 4
     """Rows in one forward and backward pass."""
     learning_rate: float = 1e-5
@@ -122,7 +130,7 @@ class GSPOConfig:
     clip_high: float = 4e-4
     """A sequence's ratio counts up to 1 + clip_high."""
     aggregation: Literal["sequence", "dr_grpo"] = "sequence"
-    """sequence is the paper; dr_grpo weighs a sequence by its length over rollout.max_new_tokens."""
+    """sequence is the paper; dr_grpo weighs by length over rollout.max_new_tokens."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
     """What a reward's distance from its group's mean is divided by."""
     quorum: int = 2
@@ -133,6 +141,8 @@ class GSPOConfig:
     """Whose log-probs the ratio divides by. sampler saves a forward pass."""
     beta: float = 0.0
     """Weight of the KL to the reference, which is the policy without its adapter."""
+    kl_target: float | None = None
+    """beta is adapted so that the KL to the reference stays near this; None keeps beta as it is."""
     kl_limit: float | None = None
     """The run saves and stops when the KL to the reference passes this."""
 
@@ -144,8 +154,9 @@ class GSPOConfig:
         at_least("gspo.warmup_steps", self.warmup_steps, 0)
         for name in ("learning_rate", "clip_low", "clip_high"):
             above(f"gspo.{name}", getattr(self, name), 0)
-        if self.kl_limit is not None:
-            above("gspo.kl_limit", self.kl_limit, 0)
+        for name in ("kl_target", "kl_limit"):
+            if getattr(self, name) is not None:
+                above(f"gspo.{name}", getattr(self, name), 0)
         if not self.beta >= 0:
             raise ValueError(f"gspo.beta is {self.beta}: it must be 0 or more")
         if self.clip_low >= 1:
@@ -157,6 +168,8 @@ class GSPOConfig:
                 f"{self.micro_batch_rows}. Change --gspo.prompts, --gspo.minibatches or "
                 "--gspo.micro-batch-rows"
             )
+        check_on_policy(minibatches=self.minibatches, on_policy=self.on_policy)
+        check_reference(beta=self.beta, kl_target=self.kl_target)
 
     @property
     def rows(self) -> int:
@@ -204,30 +217,32 @@ class RunConfig:
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
-        "gspo": dict(
-            group_size=8,
-            minibatches=4,
-            clip_low=3e-4,
-            clip_high=4e-4,
-            aggregation="sequence",
-            scale_rewards="group",
-            beta=0.0,
-        ),
+        "gspo": {
+            "group_size": 8,
+            "minibatches": 4,
+            "on_policy": False,
+            "clip_low": 3e-4,
+            "clip_high": 4e-4,
+            "aggregation": "sequence",
+            "scale_rewards": "group",
+            "beta": 0.0,
+        },
     },
     "seed": {
-        "policy": dict(lora_rank=16, lora_alpha=32),
-        "rollout": dict(max_new_tokens=2048),
-        "gspo": dict(
-            prompts=2,
-            group_size=4,
-            minibatches=1,
-            micro_batch_rows=2,
-            clip_low=0.2,
-            clip_high=0.2,
-            aggregation="dr_grpo",
-            scale_rewards="none",
-            beta=0.0,
-        ),
+        "policy": {"lora_rank": 16, "lora_alpha": 32},
+        "rollout": {"max_new_tokens": 2048},
+        "gspo": {
+            "prompts": 2,
+            "group_size": 4,
+            "minibatches": 1,
+            "on_policy": True,
+            "micro_batch_rows": 2,
+            "clip_low": 0.2,
+            "clip_high": 0.2,
+            "aggregation": "dr_grpo",
+            "scale_rewards": "none",
+            "beta": 0.0,
+        },
     },
 }
 
@@ -267,14 +282,15 @@ def _build(kind: type[T], raw: Any, prefix: str) -> T:
         raise ValueError(f"{prefix or 'config'}: a mapping was expected, not {raw!r}")
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    for name, value in raw.items():  # pyright: ignore[reportUnknownVariableType]
+    for name, value in cast(dict[str, Any], raw).items():
         if name not in hints:
-            raise ValueError(f"{prefix}{name} is not a setting{did_you_mean(str(name), hints)}")
+            raise ValueError(f"{prefix}{name} is not a setting{did_you_mean(name, hints)}")
         hint = hints[name]
         if dataclasses.is_dataclass(hint):
-            value = _build(hint, value, f"{prefix}{name}.")  # pyright: ignore[reportArgumentType]
+            assert isinstance(hint, type)
+            value = _build(hint, value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            value = tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            value = tuple(cast(list[Any], value))
         values[name] = value
     return kind(**values)
 

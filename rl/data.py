@@ -33,7 +33,9 @@ class Prompt:
 
 
 class ChatTokenizer(Protocol):
-    def apply_chat_template(self, messages: list[dict[str, str]], /, **options: Any) -> list[int]: ...
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], /, **options: Any
+    ) -> list[int]: ...
 
 
 def data_file(name: str, flag: str) -> Path:

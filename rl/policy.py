@@ -1,4 +1,4 @@
-"""The model that learns: base weights, tokenizer and a LoRA adapter, and what exactly was loaded."""
+"""The model that learns: base weights, tokenizer, a LoRA adapter, and what exactly was loaded."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -53,6 +53,14 @@ def load_tokenizer(config: PolicyConfig) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def context_window(config: PolicyConfig) -> int:
+    """Longest prompt and completion together, in tokens."""
+    from transformers import AutoConfig
+
+    settings = _readable(config, AutoConfig).get_text_config()
+    return settings.max_position_embeddings
 
 
 def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:

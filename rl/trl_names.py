@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl.gspo.refusals import check_trl
 from rl.names import did_you_mean
 
 OURS = {
@@ -14,7 +15,6 @@ OURS = {
     "epsilon": "--gspo.clip-low",
     "epsilon_high": "--gspo.clip-high",
     "beta": "--gspo.beta",
-    "loss_type": "--gspo.aggregation",
     "num_generations": "--gspo.group-size",
     "scale_rewards": "--gspo.scale-rewards",
     "per_device_train_batch_size": "--gspo.micro-batch-rows",
@@ -33,8 +33,8 @@ OURS = {
 """Settings with a name of their own here: one knob, one place."""
 
 
-def check_trl_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """`name=value` strings as a mapping; ValueError for a name TRL has not, or that is set here."""
+def parse_trl_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`name=value` strings as a mapping; ValueError for a name that is not TRL's to set."""
     if not overrides:
         return {}
     known = _field_names()
@@ -48,6 +48,7 @@ def check_trl_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"--trl {name}: TRL has no such setting{did_you_mean(name, known)}")
         values[name] = _literal(text)
+    check_trl(values)
     return values
 
 

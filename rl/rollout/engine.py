@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from rl.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    async def publish(self, adapter: Path, version: int) -> None:
-        """From now on completions come from this adapter. Versions only grow."""
+    async def publish(self, policy: Policy, version: int) -> None:
+        """From now on completions come from the policy as it is now. Versions only grow."""
         ...
 
-    def stream(
-        self, prompts: Sequence[list[int]], sampling: Sampling
-    ) -> AsyncIterator[Completion]:
+    def stream(self, prompts: Sequence[list[int]], sampling: Sampling) -> AsyncIterator[Completion]:
         """One completion of each prompt, in the order they finish."""
         ...
 

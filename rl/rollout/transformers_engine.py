@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rl.policy import Policy
@@ -15,7 +14,7 @@ class TransformersEngine:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    async def publish(self, adapter: Path, version: int) -> None:
+    async def publish(self, policy: Policy, version: int) -> None:
         """Nothing to do: it samples from the very weights that are trained."""
 
     async def stream(

@@ -2,26 +2,32 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from rl.policy import Policy
 from rl.rollout.engine import Completion, EngineError, Sampling
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
 class VllmEngine:
-    """`died` says why the server is gone, if it is; it turns a refused connection into a reason.
+    """`adapters` is a folder this process and the server both see. `died` says why the server is
+    gone, if it is: it turns a refused connection into a reason.
 
     Every adapter gets a name of its own. vLLM keys its prefix cache by that name, so one name for
     all of them would serve keys and values of an older policy.
     """
 
-    def __init__(self, url: str, died: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self, url: str, adapters: Path, died: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
+        self._adapters = adapters.resolve()
         self._died = died
         self._name: str | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -36,14 +42,15 @@ class VllmEngine:
         assert self._session
         await self._session.close()
 
-    async def publish(self, adapter: Path, version: int) -> None:
+    async def publish(self, policy: Policy, version: int) -> None:
         name, old = f"policy-{version}", self._name
-        await self._post(
-            "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.resolve())}
-        )
+        folder = self._adapters / name
+        await asyncio.to_thread(policy.save_adapter, folder)
+        await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
         self._name = name
         if old:
             await self._post("/v1/unload_lora_adapter", {"lora_name": old})
+            await asyncio.to_thread(shutil.rmtree, self._adapters / old)
 
     async def stream(
         self, prompts: Sequence[list[int]], sampling: Sampling

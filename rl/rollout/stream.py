@@ -1,0 +1,105 @@
+"""Completions judged as they come: the judge works while the engine still samples."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.judged import Sample
+from rewards.tiers import Reward
+from rl.data import Prompt
+from rl.rollout.engine import Completion, Engine, Sampling
+
+RewardFunction = Callable[[Sample], Awaitable[Reward]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One completion of one prompt, judged."""
+
+    prompt: Prompt
+    completion: Completion
+    completion_text: str
+    reward: Reward
+
+    def to_row(self, generation: int, advantage: float | None = None) -> dict[str, Any]:
+        row, reward = self.prompt.row, self.reward
+        return {
+            "generation": generation,
+            "id": row.id,
+            "question": row.question,
+            "truth": row.answer,
+            "reasoning": reward.reasoning,
+            "answer": reward.answer,
+            "completion": self.completion_text,
+            "tier": reward.tier,
+            "reward": reward.value,
+            "advantage": advantage,
+            "status": reward.status,
+            "finish_reason": self.completion.finish_reason,
+            "rationale": reward.rationale,
+            "n_tokens": len(self.completion.token_ids),
+            "judge_latency_s": reward.judge_latency_s,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutBatch:
+    """In the order of the prompts, with what it took."""
+
+    rollouts: list[Rollout]
+    sampling_s: float
+    judge_wait_s: float
+    """From the last completion to the last verdict: what the judge cost the run."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        return sum(len(r.completion.token_ids) for r in self.rollouts) / self.sampling_s
+
+
+async def sample_and_judge(
+    engine: Engine,
+    reward: RewardFunction,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+) -> RolloutBatch:
+    began = time.perf_counter()
+    judging: list[asyncio.Task[Rollout]] = []
+    try:
+        async for completion in engine.stream([p.token_ids for p in prompts], sampling):
+            prompt = prompts[completion.prompt]
+            judging.append(asyncio.create_task(_judge(reward, tokenizer, prompt, completion)))
+        sampled = time.perf_counter()
+        rollouts = await asyncio.gather(*judging)
+    finally:
+        for task in judging:
+            task.cancel()
+    return RolloutBatch(
+        rollouts=sorted(rollouts, key=lambda rollout: rollout.completion.prompt),
+        sampling_s=sampled - began,
+        judge_wait_s=time.perf_counter() - sampled,
+    )
+
+
+async def _judge(
+    reward: RewardFunction, tokenizer: Any, prompt: Prompt, completion: Completion
+) -> Rollout:
+    row = prompt.row
+    return Rollout(
+        prompt=prompt,
+        completion=completion,
+        completion_text=tokenizer.decode(completion.token_ids, skip_special_tokens=False),
+        reward=await reward(
+            Sample(
+                question=row.question,
+                truth=row.answer,
+                aliases=row.aliases,
+                lang=row.lang,
+                prompt_ids=prompt.token_ids,
+                completion_ids=completion.token_ids,
+                finish_reason=completion.finish_reason,
+            )
+        ),
+    )

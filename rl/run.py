@@ -1,0 +1,255 @@
+"""One run from config to report: what is opened, in which order, and that all of it is closed.
+
+Cheap checks come first: a wrong file, a missing key or a used port is told before weights load.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from judges import JudgeConfig, make_judge
+from judges.judge import Judge
+from rl.config import RunConfig
+from rl.data import Prompt, data_file, load_rows, to_prompts
+from rl.models import resolve_model
+from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
+from rl.progress import Progress, format_summary
+from rl.report import write_report
+from rl.rollout.background import Background
+from rl.rollout.engine import Engine, EngineError
+from rl.rollout.transformers_engine import TransformersEngine
+from rl.rollout.vllm_client import VllmEngine
+from rl.rollout.vllm_server import ServerSettings, VllmServer, why_no_vllm
+from rl.runlog import RunLog, read_run
+from rl.session import Session
+from rl.summary import mean_reward, summarise
+from rl.tracking import Tracker
+from rl.trl_names import parse_trl_overrides
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What could be checked, read and counted before anything was started."""
+
+    config: RunConfig
+    judge: Judge
+    tokenizer: Any
+    train: Sequence[Prompt]
+    heldout: Sequence[Prompt]
+    starts_vllm: bool
+
+
+def run(config: RunConfig, experiment: str) -> int:
+    """Exit status: 0 when the run came to its end, 1 when it stopped before."""
+    began_s = time.perf_counter()
+    # read by OpenMP when torch loads it: the trainer must not spin while the sampler works
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _interrupt)
+
+    checked = _check(config)
+    log = RunLog.create(Path(config.out), config.name)
+    log.config(dataclasses.asdict(config))
+    _say(f"run folder {log.folder}")
+    tracker = Tracker(
+        log.folder,
+        config=dataclasses.asdict(config),
+        project=config.tracking.project,
+        name=log.folder.name,
+        mode=config.tracking.mode,
+    )
+    stopped: str | None = None
+    with contextlib.ExitStack() as opened:
+        try:
+            stopped = _train(checked, log, tracker, began_s, opened)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        except EngineError as error:
+            stopped = str(error)
+        except ValueError:
+            tracker.finish(failed=True)
+            shutil.rmtree(log.folder)
+            raise
+        finally:
+            _ignore_interrupts()  # what is open is closed in seconds, and has to be
+    return _conclude(log, tracker, stopped, began_s, experiment)
+
+
+def _check(config: RunConfig) -> Checked:
+    train_rows, heldout_rows = load_rows(config.data)
+    judge = make_judge(_judge_of(config))
+    starts_vllm = _starts_vllm(config)
+    tokenizer = load_tokenizer(config.policy)
+    room = context_window(config.policy) - config.rollout.max_new_tokens
+    longest = min(config.rollout.max_prompt_tokens, room)
+    train, dropped = to_prompts(train_rows, tokenizer, config.data, longest)
+    heldout, dropped_too = to_prompts(heldout_rows, tokenizer, config.data, longest)
+    if dropped + dropped_too:
+        _say(f"left out {dropped + dropped_too} prompts of more than {longest} tokens")
+    if not train:
+        raise ValueError(
+            f"every prompt has more than {longest} tokens. Raise --rollout.max-prompt-tokens, or "
+            "lower --rollout.max-new-tokens if the model's window is the limit"
+        )
+    _say(f"data {config.data.train}: {len(train)} questions to train on, {len(heldout)} held out")
+    return Checked(
+        config=config,
+        judge=judge,
+        tokenizer=tokenizer,
+        train=train,
+        heldout=heldout,
+        starts_vllm=starts_vllm,
+    )
+
+
+def _starts_vllm(config: RunConfig) -> bool:
+    rollout = config.rollout
+    if rollout.url or rollout.engine == "transformers":
+        return False
+    missing = why_no_vllm()
+    if missing and rollout.engine == "vllm":
+        raise ValueError(f"--rollout.engine vllm: {missing}. Leave it out, or install it first")
+    if missing:
+        _say(f"{missing}: sampling with transformers instead, which is slower")
+    return not missing
+
+
+def _judge_of(config: RunConfig) -> JudgeConfig:
+    """The rule judge knows the answers of the data, so that it can tell one from another."""
+    if config.judge.backend != "rules" or config.judge.known or config.judge.url:
+        return config.judge
+    known = data_file(config.data.train, "--data.train")
+    return dataclasses.replace(config.judge, known=str(known))
+
+
+def _train(
+    checked: Checked, log: RunLog, tracker: Tracker, began_s: float, opened: contextlib.ExitStack
+) -> str | None:
+    """Why the run stopped before its end, if it did."""
+    from datasets import Dataset
+
+    from rl.gspo.build import build_trainer
+
+    config = checked.config
+    server = None
+    if checked.starts_vllm:
+        server = _start_server(config, log)
+        opened.callback(server.stop)
+        _say(f"vLLM is starting; its output is in {log.folder}/vllm.log")
+    policy = load_policy(config.policy, checked.tokenizer, config.seed)
+    _say(f"policy {config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
+    background = Background()
+    opened.callback(background.close)
+    session = Session(
+        config=config,
+        began_s=began_s,
+        prompts=checked.train,
+        policy=policy,
+        engine=_engine(server, policy, config, log, background, opened),
+        judge=opened.enter_context(background.entered(checked.judge)),
+        background=background,
+        log=log,
+        tracker=tracker,
+        progress=Progress(config.gspo.generations),
+    )
+    trainer = build_trainer(
+        config.gspo,
+        policy=policy,
+        dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(checked.train))]}),
+        rollout_func=session.rollout,
+        on_generation=lambda row: session.on_generation(row, trainer.last_advantages),
+        output_dir=log.folder / "checkpoints",
+        max_new_tokens=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        seed=config.seed,
+        save_every=config.save_every,
+        trl_overrides=parse_trl_overrides(config.trl),
+    )
+    before = session.ask_heldout(checked.heldout, "before")
+    _say_reward("held-out reward before training", before)
+    try:
+        trainer.train()
+        session.progress.close()
+        _say_reward("held-out reward after it", session.ask_heldout(checked.heldout, "after"))
+    finally:
+        session.progress.close()
+        policy.save_adapter(log.folder / "adapter")
+    return trainer.stop_reason
+
+
+def _start_server(config: RunConfig, log: RunLog) -> VllmServer:
+    rollout = config.rollout
+    settings = ServerSettings(
+        model=resolve_model(config.policy.model),
+        dtype=resolved_dtype(config.policy),
+        lora_rank=config.policy.lora_rank,
+        lora_targets=config.policy.lora_targets,
+        max_model_len=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        port=rollout.port,
+        on_gpu=has_cuda(),
+        memory_share=rollout.memory_share,
+        cache_gib=rollout.cache_gib,
+        start_timeout_s=rollout.start_timeout_s,
+    )
+    return VllmServer(settings, log.folder / "vllm.log")
+
+
+def _engine(
+    server: VllmServer | None,
+    policy: Policy,
+    config: RunConfig,
+    log: RunLog,
+    background: Background,
+    opened: contextlib.ExitStack,
+) -> Engine:
+    if server:
+        server.wait()
+    url = server.url if server else config.rollout.url
+    if not url:
+        return TransformersEngine(policy)
+    died = server.died if server else lambda: None
+    return opened.enter_context(background.entered(VllmEngine(url, log.folder / "sampler", died)))
+
+
+def _conclude(
+    log: RunLog, tracker: Tracker, stopped: str | None, began_s: float, experiment: str
+) -> int:
+    """Figures, report and what to do next; also of a run that was cut short."""
+    record = read_run(log.folder)
+    summary = summarise(record.metrics, record.heldout_before, record.heldout_after) | {
+        "seconds": time.perf_counter() - began_s,
+        "folder": str(log.folder),
+        "experiment": experiment,
+        "stopped": stopped,
+    }
+    log.summary(summary)
+    write_report(log.folder)
+    tracker.finish(summary, failed=stopped is not None)
+    print("\n" + format_summary(summary), flush=True)
+    if stopped:
+        _say(f"\nthe run stopped before its end: {stopped}")
+    return 1 if stopped else 0
+
+
+def _say_reward(what: str, rows: Sequence[dict[str, Any]]) -> None:
+    if (reward := mean_reward(rows)) is not None:
+        _say(f"{what}: {reward:+.2f}")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _ignore_interrupts() -> None:
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, signal.SIG_IGN)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

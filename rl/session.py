@@ -1,0 +1,132 @@
+"""What happens in every generation of a run: sample and judge, then write down what came of it."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from judges.judge import Judge
+from rewards.judged import JudgedReward
+from rl.config import RunConfig
+from rl.data import Prompt
+from rl.policy import Policy
+from rl.progress import Progress
+from rl.rollout.background import Background
+from rl.rollout.engine import Engine, Sampling
+from rl.rollout.stream import Rollout, RolloutBatch, sample_and_judge
+from rl.runlog import HeldoutMoment, RunLog
+from rl.tracking import Tracker
+
+
+@dataclasses.dataclass(kw_only=True)
+class Session:
+    """The open parts of a run, and the two callables that training drives it through."""
+
+    config: RunConfig
+    began_s: float
+    prompts: Sequence[Prompt]
+    policy: Policy
+    engine: Engine
+    judge: Judge
+    background: Background
+    log: RunLog
+    tracker: Tracker
+    progress: Progress
+    generation: int = 0
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._reward = JudgedReward(self.judge, self.config.reward, self.policy.tokenizer)
+
+    def rollout(self, indices: list[str], trainer: Any) -> dict[str, Any]:
+        """TRL's `rollout_func`: its prompts are indices into ours, each repeated for its group."""
+        self.generation += 1
+        self._faults_before, self._calls_before = self._judge_counts()
+        self.progress.phase("sampling and judging")
+        self._batch = self._sample(
+            [self.prompts[int(index)] for index in indices],
+            temperature=self.config.rollout.temperature,
+            seed=self.config.seed * 1_000_003 + self.generation,
+        )
+        self.progress.phase("updating")
+        rollouts = self._batch.rollouts
+        return {
+            "prompt_ids": [rollout.prompt.token_ids for rollout in rollouts],
+            "completion_ids": [rollout.completion.token_ids for rollout in rollouts],
+            "logprobs": [rollout.completion.logprobs for rollout in rollouts],
+            "reward": [rollout.reward.value for rollout in rollouts],
+            "truncated": [rollout.completion.finish_reason == "length" for rollout in rollouts],
+            "dead_cause": [rollout.reward.cause or "no_verdict" for rollout in rollouts],
+        }
+
+    def on_generation(self, update: dict[str, Any], advantages: Sequence[float | None]) -> None:
+        """The update is done: one row of metrics, one row a completion."""
+        batch = self._batch
+        row = update | {
+            "seconds": time.perf_counter() - self.began_s,
+            **_tier_metrics(batch.rollouts),
+            **self._judge_metrics(),
+            "rollout/tokens_per_s": batch.tokens_per_s,
+            "time/rollout_s": batch.sampling_s,
+            "time/judge_wait_s": batch.judge_wait_s,
+        }
+        rollouts = [
+            rollout.to_row(row["generation"], advantage)
+            for rollout, advantage in zip(batch.rollouts, advantages, strict=True)
+        ]
+        self.rows.append(row)
+        self.log.metrics(row)
+        self.log.rollouts(rollouts)
+        self.tracker.log(row)
+        self.tracker.log_rollouts(rollouts)
+        self.progress.generation(row)
+
+    def ask_heldout(self, prompts: Sequence[Prompt], moment: HeldoutMoment) -> list[dict[str, Any]]:
+        """Greedy answers to the held-out questions, judged and written down."""
+        if not prompts:
+            return []
+        batch = self._sample(prompts, temperature=0.0, seed=0)
+        rows = [rollout.to_row(self.generation) for rollout in batch.rollouts]
+        self.log.heldout(moment, rows)
+        return rows
+
+    def _sample(self, prompts: Sequence[Prompt], *, temperature: float, seed: int) -> RolloutBatch:
+        sampling = Sampling(
+            max_new_tokens=self.config.rollout.max_new_tokens, temperature=temperature, seed=seed
+        )
+
+        async def publish_and_sample() -> RolloutBatch:
+            self._version = getattr(self, "_version", -1) + 1
+            await self.engine.publish(self.policy, self._version)
+            return await sample_and_judge(
+                self.engine, self._reward, self.policy.tokenizer, prompts, sampling
+            )
+
+        return self.background.call(publish_and_sample())
+
+    def _judge_counts(self) -> tuple[int, int]:
+        stats = self.judge.stats()
+        return stats.fault_count, stats.requests
+
+    def _judge_metrics(self) -> dict[str, Any]:
+        stats = self.judge.stats()
+        return {
+            "judge/faults": stats.fault_count - self._faults_before,
+            "judge/calls": stats.requests - self._calls_before,
+            "judge/p50_s": stats.p50_s,
+            "judge/p95_s": stats.p95_s,
+        }
+
+
+def _tier_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    tiers = Counter(rollout.reward.tier for rollout in rollouts)
+    statuses = Counter(rollout.reward.status for rollout in rollouts)
+    lengths = [len(rollout.completion.token_ids) for rollout in rollouts]
+    return {
+        **{f"tier/{tier}": count / len(rollouts) for tier, count in tiers.items()},
+        **{f"rows/{status}": count for status, count in statuses.items()},
+        "length/mean": fmean(lengths),
+        "length/max": max(lengths),
+    }
