@@ -1,6 +1,6 @@
 """What a run says in the terminal: one live line, and a table at the end."""
 
-import shutil
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -42,7 +42,9 @@ class Progress:
             self._stream.flush()
 
     def _width(self) -> int:
-        return shutil.get_terminal_size().columns - 1 if self._live else 200
+        if not self._live:
+            return 200
+        return (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1
 
     def _write(self, line: str) -> None:
         self._stream.write(f"\r\x1b[2K{line[: self._width()]}" if self._live else line + "\n")

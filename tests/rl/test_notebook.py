@@ -1,0 +1,31 @@
+"""The notebook runs from top to bottom on a recorded run, and only reads."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks" / "read_a_run.ipynb"
+
+
+def test_the_notebook_draws_a_recorded_run(recorded_run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RUN", str(recorded_run))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert len(pictures) == 4
+    assert "quickstart 24 generations" in printed
+    assert "held-out reward" in printed
+
+
+def test_the_notebook_defines_nothing_and_carries_no_output():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    assert not [cell for cell in cells if cell.outputs or cell.execution_count]

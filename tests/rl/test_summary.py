@@ -1,0 +1,55 @@
+"""What a run came to."""
+
+import pytest
+
+from rl.runlog import read_run
+from rl.summary import change_interval, mean_reward, summarise, tier_shares
+
+
+def test_training_rewards_are_means_of_the_first_and_last_five_generations():
+    rows = [{"generation": n, "reward/mean": float(n), "judge/faults": 1} for n in range(1, 13)]
+    del rows[0]["reward/mean"]  # every verdict of that generation failed
+    summary = summarise(rows)
+    assert summary["reward_first5"] == pytest.approx((2 + 3 + 4 + 5 + 6) / 5)
+    assert summary["reward_last5"] == 10.0
+    assert summary["judge_faults"] == 12
+
+
+def test_a_judge_fault_does_not_vote():
+    rows = [{"reward": 2.0, "tier": "same"}, {"reward": None, "tier": "fault"}]
+    assert mean_reward(rows) == 2.0
+    assert mean_reward(rows[1:]) is None
+    assert tier_shares(rows) == {"same": 0.5, "fault": 0.5}
+
+
+def test_a_run_without_rows_has_no_figures():
+    assert summarise([]) == {}
+
+
+def test_the_interval_of_the_change_pairs_answers_by_question():
+    before = [{"id": str(n), "reward": float(n % 3)} for n in range(60)]
+    after = [{"id": str(n), "reward": float(n % 3) + 1.0} for n in reversed(range(60))]
+    assert change_interval(before, after) == [1.0, 1.0]
+    assert change_interval(before, after[:1]) is None
+
+
+def test_the_interval_holds_the_change_and_narrows_with_more_questions():
+    def interval(count: int) -> list[float]:
+        before = [{"id": str(n), "reward": 0.0} for n in range(count)]
+        after = [{"id": str(n), "reward": 2.0 if n % 2 else -1.0} for n in range(count)]
+        found = change_interval(before, after)
+        assert found is not None
+        return found
+
+    low, high = interval(40)
+    assert low < 0.5 < high
+    assert interval(400)[1] - interval(400)[0] < high - low
+
+
+def test_the_summary_on_disk_is_the_summary_of_the_rows(recorded_run):
+    run = read_run(recorded_run)
+    assert run.summary == summarise(run.metrics, run.heldout_before, run.heldout_after)
+    assert {
+        *("reward_first5", "reward_last5", "heldout_before", "heldout_after"),
+        *("steps", "seconds", "judge_faults"),
+    } <= run.summary.keys()
