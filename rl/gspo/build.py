@@ -114,7 +114,7 @@ def trl_arguments(
         "epsilon": gspo.clip_low,
         "epsilon_high": gspo.clip_high,
         "delta": None,
-        "beta": gspo.beta,
+        "beta": 0.0,
         "scale_rewards": gspo.scale_rewards,
         "use_bias_correction_kl": False,
         "mask_truncated_completions": False,

@@ -30,6 +30,7 @@ from rl.gspo.batch import Batch
 from rl.gspo.diagnostics import RowTable, update_metrics
 from rl.gspo.head import attach_token_head
 from rl.gspo.kl_guard import BetaController, KlLimit
+from rl.gspo.reference import Reference
 from rl.gspo.update import Ranks, Update
 
 RolloutFunc = Callable[[list[Any], Any], dict[str, Any]]
@@ -62,10 +63,11 @@ def make_trainer_class() -> type:
             self.stop_reason: str | None = None
             # Of the last generation, every rank's rows in rollout order; None where a row is dead.
             self.last_advantages: list[float | None] = []
-            for model in (self.model, self.ref_model):
-                if model is not None:
-                    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-                    attach_token_head(base, temperature=self.args.temperature)
+            adapted = hasattr(self.model, "get_base_model")
+            base = self.model.get_base_model() if adapted else self.model
+            attach_token_head(base, temperature=self.args.temperature)
+            # Of a whole model the copy is as large as the model: kept only where the loss needs it.
+            self._reference = Reference(self.model) if adapted or settings.beta else None
 
         def _keep_rollout(self, rollout_func: RolloutFunc) -> RolloutFunc:
             def keep(prompts: list[Any], trainer: Any) -> dict[str, Any]:
@@ -202,36 +204,16 @@ def make_trainer_class() -> type:
 
         @contextmanager
         def _parent_spends_no_forward(self) -> Iterator[None]:
-            """TRL's old and reference log-probabilities: the update makes its own, of fewer rows.
+            """The update makes its own old log-probabilities, of fewer rows.
 
-            A window as long as the accumulation is on-policy to TRL, and beta 0 has no reference.
+            TRL makes none for a window no longer than the accumulation: to it, that is on-policy.
             """
-            args, beta = self.args, self.beta
-            window = args.steps_per_generation
-            args.steps_per_generation, self.beta = args.gradient_accumulation_steps, 0.0
+            args, window = self.args, self.args.steps_per_generation
+            args.steps_per_generation = args.gradient_accumulation_steps
             try:
                 yield
             finally:
-                args.steps_per_generation, self.beta = window, beta
-
-        @contextmanager
-        def _reference(self) -> Iterator[nn.Module | None]:
-            """The policy before training: a copy, the "ref" adapter, or the base under ours."""
-            model = self.accelerator.unwrap_model(self.model)
-            if self.ref_model is not None:
-                yield self.ref_model
-            elif not hasattr(model, "peft_config"):
-                yield None
-            elif "ref" in model.peft_config:
-                policy = model.active_adapter
-                model.set_adapter("ref")
-                try:
-                    yield model
-                finally:
-                    model.set_adapter(policy)
-            else:
-                with model.disable_adapter():
-                    yield model
+                args.steps_per_generation = window
 
     return GSPOTrainer
 

@@ -7,7 +7,7 @@ are not computed; they stay in every denominator.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from rl.config import GSPOConfig
 from rl.gspo.batch import Batch, micro_batches, spread_over_minibatches
 from rl.gspo.diagnostics import RowTable, k1, k3
 from rl.gspo.objective import gspo_loss, kl_loss
+from rl.gspo.reference import Reference
 
 # One row in so many is compared with the reference when the loss does not need the reference.
 PROBED_ROWS = 64
@@ -34,8 +35,6 @@ class Ranks:
 
 ALONE = Ranks(count=1, index=0, add=lambda tensor: tensor)
 
-Reference = Callable[[], AbstractContextManager[nn.Module | None]]
-
 
 class Update:
     """Hands out the micro-batches of a generation one after another, and their losses."""
@@ -48,7 +47,7 @@ class Update:
         live_B: Tensor,
         *,
         settings: GSPOConfig,
-        reference: Reference,
+        reference: Reference | None,
         beta: float,
         max_length: int,
         ranks: Ranks,
@@ -156,16 +155,19 @@ class Update:
             self._measure_sampler(rows, logps_bT, mask_bT)
         return logps_BT
 
-    def _reference_logps(self, model: nn.Module, reference: Reference, seed: int) -> Tensor | None:
+    def _reference_logps(
+        self, model: nn.Module, reference: Reference | None, seed: int
+    ) -> Tensor | None:
         if not self.beta:
-            self._probe_reference(model, reference, seed)
+            if reference is not None:
+                self._probe_reference(model, reference, seed)
             return None
+        assert reference is not None, "beta > 0 without a reference"
         logps_BT = self._blank()
-        with reference() as ref_model:
-            assert ref_model is not None, "beta > 0 without a reference"
+        with reference.standing_in():
             for _, rows in self.slots:
                 if len(rows):
-                    mask_bT, logps_bT = self._score_quietly(ref_model, rows)
+                    mask_bT, logps_bT = self._score_quietly(model, rows)
                     logps_BT[rows, : mask_bT.shape[1]] = logps_bT
         return logps_BT
 
@@ -177,10 +179,8 @@ class Update:
         count = -(-len(self.live_B) // PROBED_ROWS)
         picks = torch.randperm(len(candidates), generator=generator)[:count]
         rows = candidates[picks.to(candidates.device)]
-        with reference() as ref_model:
-            if ref_model is None:
-                return
-            mask_bT, ref_bT = self._score_quietly(ref_model, rows)
+        with reference.standing_in():
+            mask_bT, ref_bT = self._score_quietly(model, rows)
         _, now_bT = self._score_quietly(model, rows)
         self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
 
