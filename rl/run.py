@@ -51,6 +51,7 @@ def run(config: RunConfig, experiment: str) -> int:
     began_s = time.perf_counter()
     # read by OpenMP when torch loads it: the trainer must not spin while the sampler works
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _quiet_libraries()
     signal.signal(signal.SIGTERM, _interrupt)
 
     checked = _check(config)
@@ -191,6 +192,7 @@ def _start_server(config: RunConfig, log: RunLog) -> VllmServer:
         lora_rank=config.policy.lora_rank,
         lora_targets=config.policy.lora_targets,
         max_model_len=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        seed=config.seed,
         port=rollout.port,
         on_gpu=has_cuda(),
         memory_share=rollout.memory_share,
@@ -249,6 +251,15 @@ def _interrupt(*_: object) -> NoReturn:
 def _ignore_interrupts() -> None:
     for which in (signal.SIGINT, signal.SIGTERM):
         signal.signal(which, signal.SIG_IGN)
+
+
+def _quiet_libraries() -> None:
+    """What they would print between our lines is not for the person who watches."""
+    from transformers.utils import logging
+
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _say(what: str) -> None:

@@ -28,6 +28,7 @@ class ServerSettings:
     lora_rank: int
     lora_targets: tuple[str, ...]
     max_model_len: int
+    seed: int
     port: int
     on_gpu: bool
     memory_share: float
@@ -118,6 +119,7 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", settings.model, "--served-model-name", BASE),
         *("--host", "127.0.0.1", "--port", str(port)),
+        *("--seed", str(settings.seed)),
         *("--dtype", settings.dtype, "--max-model-len", str(settings.max_model_len)),
         # two adapters: the one being sampled from and the one taking its place
         *("--enable-lora", "--max-loras", "2", "--max-lora-rank", _served_rank(settings.lora_rank)),

@@ -1,0 +1,154 @@
+"""The real thing, small: real weights, a real vLLM server, the judge over HTTP, two generations."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rl.rollout.vllm_server import why_no_vllm
+from rl.runlog import Run, read_run
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "--gspo.generations 2 --gspo.prompts 2 --gspo.group-size 4 --gspo.minibatches 2 "
+    "--gspo.micro-batch-rows 4 --data.heldout-rows 4 --rollout.max-new-tokens 12"
+).split()
+IN_PROCESS = [*SMALL, "--rollout.engine", "transformers"]
+MARK = "GSPO_TEST_MARK"
+
+
+class Started:
+    """The quickstart in a process of its own, every descendant of which can be found again."""
+
+    def __init__(self, out: Path, args: list[str]) -> None:
+        self.mark, self.out = uuid.uuid4().hex, out
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.quickstart", "--out", str(out), *args],
+            cwd=ROOT,
+            env=os.environ | {MARK: self.mark, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def read_until(self, text: str) -> str:
+        seen = ""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            seen += line
+            if text in line:
+                return seen
+        raise AssertionError(f"{text!r} never came:\n{seen}")
+
+    def end(self) -> tuple[int, str]:
+        output, _ = self.process.communicate(timeout=600)
+        return self.process.returncode, output
+
+    def run(self) -> Run:
+        return read_run(self.out / "quickstart")
+
+    def survivors(self, patience_s: float = 30.0) -> list[str]:
+        """Processes that carry our mark, once they have had time to go."""
+        deadline = time.monotonic() + patience_s
+        while (alive := list(self._alive())) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return alive
+
+    def _alive(self) -> Iterator[str]:
+        wanted = f"{MARK}={self.mark}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if wanted in (process / "environ").read_bytes().split(b"\0"):
+                    yield (process / "cmdline").read_text().replace("\0", " ")
+
+
+@pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
+def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_path):
+    started = Started(tmp_path, SMALL)
+    status, output = started.end()
+    assert status == 0, output
+
+    run = started.run()
+    assert [row["generation"] for row in run.metrics] == [1, 2]
+    assert [row["step"] for row in run.metrics] == [2, 4]
+    for row in run.metrics:
+        assert row["rows/live"] + row["rows/dead"] == 8
+        assert row["judge/faults"] == 0
+        assert row["kl/sampler"] < 1e-3  # the server computes what the trainer computes
+    rollouts = list(run.rollouts())
+    assert len(rollouts) == 16
+    judged = [row for row in rollouts if row["judge_latency_s"] is not None]
+    assert judged
+    assert all(row["reward"] in {2.0, 0.5, 0.0, -0.5, -1.0} for row in rollouts)
+    assert {
+        "reward_first5",
+        "reward_last5",
+        "heldout_before",
+        "heldout_after",
+    } <= run.summary.keys()
+    assert run.summary["steps"] == 4
+
+    served = (run.folder / "vllm.log").read_text()
+    assert served.count("/v1/load_lora_adapter") == 4  # before, two generations, after
+    assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert "held-out reward" in output
+    assert (run.folder / "report.html").stat().st_size > 10_000
+    assert list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert started.survivors() == []
+
+
+def test_without_vllm_the_policy_samples_for_itself(tmp_path):
+    started = Started(tmp_path, IN_PROCESS)
+    status, output = started.end()
+    assert status == 0, output
+    assert started.run().summary["steps"] == 4
+    assert started.run().metrics[0]["kl/sampler"] < 1e-6
+    assert not (tmp_path / "quickstart" / "vllm.log").exists()
+
+
+def test_a_run_can_be_interrupted_and_leaves_a_folder_that_reads(tmp_path):
+    started = Started(tmp_path, [*IN_PROCESS, "--gspo.generations", "500"])
+    started.read_until("generation 2/500")
+    started.process.send_signal(signal.SIGINT)
+    status, output = started.end()
+    assert status == 1
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    run = started.run()
+    assert run.summary["stopped"] == "interrupted"
+    assert len(run.metrics) >= 2
+    assert (run.folder / "report.html").is_file()
+    assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert started.survivors() == []
+
+
+@pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_run_that_is_ended_while_vllm_starts(tmp_path, how):
+    started = Started(tmp_path, SMALL)
+    started.read_until("vLLM is starting")
+    time.sleep(4)
+    started.process.send_signal(how)
+    status, output = started.end()
+    assert status == (-signal.SIGKILL if how == signal.SIGKILL else 1), output
+    assert started.survivors() == []
+
+
+@pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
+def test_a_vllm_that_dies_at_start_is_one_sentence_with_a_way_out(tmp_path):
+    started = Started(tmp_path, [*SMALL, "--rollout.cache-gib", "4000"])
+    status, output = started.end()
+    assert status == 1
+    assert "vLLM ended at start" in output
+    assert "--rollout.engine transformers" in output
+    assert "Traceback" not in output
+    assert json.loads((tmp_path / "quickstart" / "summary.json").read_text())["stopped"]
+    assert started.survivors() == []

@@ -1,0 +1,111 @@
+"""The command line, as a person meets it. `UPDATE_GOLDEN=1` rewrites the golden files."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+EXPERIMENTS = sorted(
+    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "__init__"
+)
+
+
+def launch(experiment: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{experiment}", *args],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def hold_to_golden(name: str, text: str) -> None:
+    file = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text(), f"{name} changed; if meant: UPDATE_GOLDEN=1 make test"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_flag_of_an_experiment_is_as_it_was(experiment):
+    hold_to_golden(f"{experiment}.help.txt", launch(experiment, "--help").stdout)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_resolved_value_of_an_experiment_is_as_it_was(experiment):
+    hold_to_golden(f"{experiment}.config.json", launch(experiment, "--dry-run").stdout)
+
+
+@pytest.mark.parametrize("flag", ["--help", "--dry-run"])
+def test_reading_a_command_line_is_cheap_and_loads_no_torch(flag):
+    program = (
+        "import sys, runpy\n"
+        f"sys.argv = ['quickstart', {flag!r}]\n"
+        "try: runpy.run_module('experiments.quickstart', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'trl', 'transformers', 'numpy', 'httpx', 'aiohttp', 'wandb'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stderr.strip() == "[]"
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert cpu_s <= 0.4
+
+
+def test_overrides_reach_the_resolved_config():
+    args = "--judge.backend rules --gspo.learning-rate 2e-4 --trl max_grad_norm=0.2 --trl seed2=1"
+    done = launch("quickstart", *args.split()[:-2], "--dry-run")
+    config = json.loads(done.stdout)
+    assert config["gspo"]["learning_rate"] == 2e-4
+    assert config["judge"]["backend"] == "rules"
+    assert config["trl"] == ["max_grad_norm=0.2"]
+
+
+def test_a_run_can_be_started_again_from_its_config_and_changed(tmp_path):
+    first = launch("quickstart", "--seed", "5", "--gspo.generations", "9", "--dry-run")
+    (tmp_path / "config.json").write_text(first.stdout)
+    again = launch("quickstart", "--from", str(tmp_path), "--gspo.generations", "11", "--dry-run")
+    config = json.loads(again.stdout)
+    assert (config["seed"], config["gspo"]["generations"]) == (5, 11)
+
+
+def test_a_preset_is_written_over_the_experiment_and_flags_over_the_preset():
+    done = launch("quickstart", "--preset", "seed", "--gspo.group-size", "8", "--dry-run")
+    gspo = json.loads(done.stdout)["gspo"]
+    assert (gspo["aggregation"], gspo["prompts"], gspo["group_size"]) == ("dr_grpo", 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--gspo.learnin-rate", "1"], "--gspo.learning-rate"),
+        (["--gspo.learning-rate", "-1"], "gspo.learning_rate is -1.0: it must be above 0"),
+        (["--trl", "max_gradnorm=1"], "did you mean 'max_grad_norm'"),
+        (["--trl", "max_grad_norm"], "write name=value"),
+        (["--trl", "learning_rate=1"], "this is set by --gspo.learning-rate"),
+        (["--trl", "loss_type=dapo"], "--gspo.aggregation"),
+        (["--data.train", "medical_em"], "did you mean 'medical_en'"),
+        (["--data.train", "nowhere.jsonl"], "no such file"),
+        (["--judge.backend", "deepsek"], "deepseek"),
+        (["--judge.backend", "deepseek"], "DEEPSEEK_API_KEY"),
+        (["--from", "nowhere"], "no such file"),
+        (["--preset", "papr"], "did you mean 'paper'"),
+        (["--policy.model", "./nowhere"], "no config.json in that folder"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence_and_leaves_nothing(args, said, tmp_path):
+    done = launch("quickstart", *args, "--out", str(tmp_path / "runs"))
+    assert done.returncode != 0
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
