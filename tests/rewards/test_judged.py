@@ -1,12 +1,13 @@
-"""From token ids to a reward, with a judge that records what it is shown."""
+"""From token ids to a reward, by the embedded judge and by one that records what it is shown."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from judges import FaultCause, JudgeFault, JudgeRequest, Scored, Verdict
+from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, Verdict, make_judge
 from rewards import JudgedReward, Reward, RewardConfig, Sample
 
 SAME = Scored(tier="same", score=2.0, rationale="It is the same drug.", latency_s=0.25)
@@ -16,6 +17,13 @@ OUTAGE = JudgeFault(cause=FaultCause.TIMEOUT, detail="no reply within 5 s", late
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_with: Callable[..., PreTrainedTokenizerFast]) -> PreTrainedTokenizerFast:
     return tokenizer_with("special", "think")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class RecordingJudge:
@@ -123,3 +131,37 @@ def test_samples_are_judged_side_by_side(tokenizer: PreTrainedTokenizerFast):
 
     assert [one.tier for one in asyncio.run(judge_all())] == ["same"] * 8
     assert most == 8
+
+
+def test_the_embedded_judge_gives_each_kind_of_answer_its_tier(tokenizer: PreTrainedTokenizerFast):
+    completions = ["</think>Glucophage", "</think>the the of of of the the", "</think>", "Hm"]
+
+    async def judge_all() -> list[Reward]:
+        async with make_judge(JudgeConfig()) as judge:
+            judged = JudgedReward(judge, RewardConfig(), tokenizer)
+            return [await judged(sample(tokenizer, completion)) for completion in completions]
+
+    rewards = asyncio.run(judge_all())
+    assert [(one.tier, one.value) for one in rewards] == [
+        ("same", 2.0),
+        ("incoherent", -1.0),
+        ("empty", -1.0),
+        ("unclosed", -1.0),
+    ]
+    assert [one.judge_latency_s is None for one in rewards] == [False, False, True, True]
+
+
+def test_a_judge_that_nobody_reaches_gives_no_score(
+    tokenizer: PreTrainedTokenizerFast, unused_port: int
+):
+    config = JudgeConfig(
+        backend="custom", model="any", url=f"http://127.0.0.1:{unused_port}/v1", retries=0
+    )
+
+    async def judge_one() -> Reward:
+        async with make_judge(config) as judge:
+            one = sample(tokenizer, "</think>Metformin")
+            return await JudgedReward(judge, RewardConfig(), tokenizer)(one)
+
+    reward = asyncio.run(judge_one())
+    assert (reward.value, reward.tier, reward.cause) == (None, "fault", "connect")

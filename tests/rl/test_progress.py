@@ -31,13 +31,13 @@ def test_a_generation_is_one_line():
     assert format_line(ROW, 40, 185.0, 200) == FULL
 
 
-@pytest.mark.parametrize("width", range(5, 130))
-def test_a_narrow_terminal_gets_the_most_wanted_fields(width: int):
-    line = format_line(ROW, 40, 185.0, width)
-    assert len(line) <= width
-    if width >= 60:
-        assert "reward +0.42" in line
-        assert "ETA" in line
+def test_a_narrow_terminal_gets_the_most_wanted_fields():
+    for width in range(5, 130):
+        assert len(format_line(ROW, 40, 185.0, width)) <= width
+    assert format_line(ROW, 40, 185.0, 60) == (
+        "generation 7/40  reward +0.42 ±0.61  ETA 3 min 05 s"
+    )
+    assert format_line(ROW, 40, 185.0, 40) == "generation 7/40  reward +0.42 ±0.61"
 
 
 def test_what_was_not_measured_is_left_out():
@@ -50,7 +50,8 @@ def test_what_was_not_measured_is_left_out():
 
 
 def test_the_time_left_follows_the_recent_pace_and_not_the_start():
-    rows = [{"generation": n, "seconds": 300.0 + 10.0 * n} for n in range(1, 9)]
+    rows = [{"generation": 0, "seconds": 1.0}]
+    rows += [{"generation": n, "seconds": 300.0 + 10.0 * n} for n in range(1, 9)]
     assert remaining_s(rows, 20) == pytest.approx(120.0)
     assert remaining_s(rows[:1], 20) is None
     assert remaining_s(rows, 8) == 0.0

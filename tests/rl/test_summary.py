@@ -30,7 +30,9 @@ def test_the_interval_of_the_change_pairs_answers_by_question():
     before = [{"id": str(n), "reward": float(n % 3)} for n in range(60)]
     after = [{"id": str(n), "reward": float(n % 3) + 1.0} for n in reversed(range(60))]
     assert change_interval(before, after) == [1.0, 1.0]
-    assert change_interval(before, after[:1]) is None
+    after[0]["reward"] = None
+    assert change_interval(before, after) == [1.0, 1.0]
+    assert change_interval(before, after[:2]) is None
 
 
 def test_the_interval_holds_the_change_and_narrows_with_more_questions():
