@@ -1,12 +1,13 @@
 """What the report needs of the completions, gathered in one pass over them."""
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
+Ranked = tuple[float, int, Row]
 
 GATES = ("truncated", "unclosed", "empty", "too_long", "repetition", "wrong_language")
 SHOWN = 4
@@ -21,32 +22,33 @@ class Digest:
 
 
 def digest(rows: Iterable[Row]) -> Digest:
-    """Best and worst by reward, the later the better known; each question and answer once."""
+    """Each question's best and worst answer; among equals, the latest."""
     count = 0
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    best: dict[tuple[object, object], tuple[float, int, Row]] = {}
-    for row in rows:
-        count += 1
+    totals: dict[str, float] = defaultdict(float)
+    numbers: Counter[str] = Counter()
+    best: dict[object, Ranked] = {}
+    worst: dict[object, Ranked] = {}
+    for count, row in enumerate(rows, 1):
         reward = row.get("reward")
         if reward is None:
             continue
-        sums[str(row.get("tier"))][0] += reward
-        sums[str(row.get("tier"))][1] += 1
-        best[row.get("id"), row.get("answer")] = (reward, count, row)
+        tier = str(row.get("tier"))
+        totals[tier] += reward
+        numbers[tier] += 1
+        question = row.get("id")
+        high, low = (reward, count, row), (-reward, count, row)
+        best[question] = max(best.get(question, high), high, key=_rank)
+        worst[question] = max(worst.get(question, low), low, key=_rank)
     return Digest(
         count=count,
-        best=_one_a_question(heapq.nlargest(SHOWN * 8, best.values(), key=lambda item: item[:2])),
-        worst=_one_a_question(
-            heapq.nsmallest(SHOWN * 8, best.values(), key=lambda item: (item[0], -item[1]))
-        ),
-        score_of_tier={tier: total / number for tier, (total, number) in sums.items()},
+        best=[row for _, _, row in heapq.nlargest(SHOWN, best.values(), key=_rank)],
+        worst=[row for _, _, row in heapq.nlargest(SHOWN, worst.values(), key=_rank)],
+        score_of_tier={tier: totals[tier] / number for tier, number in numbers.items()},
     )
 
 
-def _one_a_question(ranked: list[tuple[float, int, Row]]) -> list[Row]:
-    first_of_each = {row.get("id"): row for _, _, row in reversed(ranked)}
-    in_order = [row for _, _, row in ranked if first_of_each[row.get("id")] is row]
-    return in_order[:SHOWN]
+def _rank(ranked: Ranked) -> tuple[float, int]:
+    return ranked[:2]
 
 
 def tier_colours(tiers: Iterable[str], score_of_tier: Mapping[str, float]) -> dict[str, str]:
