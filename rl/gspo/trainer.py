@@ -72,6 +72,11 @@ def make_trainer_class() -> type:
         def _keep_rollout(self, rollout_func: RolloutFunc) -> RolloutFunc:
             def keep(prompts: list[Any], trainer: Any) -> dict[str, Any]:
                 rollout = rollout_func(prompts, trainer)
+                if self.settings.old_policy == "sampler" and rollout["logprobs"] is None:
+                    raise ValueError(
+                        "gspo.old_policy is sampler, but these rollouts come without the sampler's"
+                        " log-probs. Type --gspo.old-policy trainer"
+                    )
                 self._rollout = rollout
                 # TRL looks at every completion's last token; ours in `_rollout` stays empty.
                 filler = [trainer.eos_token_ids[0]]

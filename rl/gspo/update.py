@@ -77,10 +77,10 @@ class Update:
             seed=seed,
             generation=generation,
         ).to(live_B.device)
-        moves_B = live_B & (self.advantages_B != 0) if self.beta == 0 else live_B
+        self.moves_B = live_B & (self.advantages_B != 0) if self.beta == 0 else live_B
         steps_S = torch.arange(settings.minibatches, device=live_B.device)
         in_step_SB = step_of_B == steps_S[:, None]
-        counts_S2 = torch.stack([(in_step_SB & v).sum(-1) for v in (live_B, moves_B)], dim=-1)
+        counts_S2 = torch.stack([(in_step_SB & v).sum(-1) for v in (live_B, self.moves_B)], dim=-1)
         counts = ranks.add(counts_S2).tolist()
         # Ranks average their gradients, so each takes its mean over its share of the step's rows.
         self.live_totals = [live / ranks.count for live, _ in counts]
@@ -89,7 +89,7 @@ class Update:
         slots = -(-rows // (settings.minibatches * settings.micro_batch_rows))
         self.slots: list[tuple[int, Tensor]] = []
         for step, (_, moving) in enumerate(counts):
-            chosen = (moves_B & in_step_SB[step]).nonzero().flatten()
+            chosen = (self.moves_B & in_step_SB[step]).nonzero().flatten()
             if moving and not len(chosen):
                 # Another rank has work and waits for our backward: one row, weighing nothing.
                 chosen = in_step_SB[step].nonzero().flatten()
@@ -125,6 +125,8 @@ class Update:
             **options,
         )
         loss = out.loss
+        if not bool(self.moves_B[rows].any()):
+            return loss
         now_bT = logps_bT.detach()
         if self.beta:
             ref_bT = self._columns(self.ref_logps_BT, rows, mask_bT)

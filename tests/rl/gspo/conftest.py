@@ -84,8 +84,8 @@ class ScriptedRollout:
     longest: int = 8
     missing: float = 0.0
     logprobs: bool = False
-    same: float = 0.0
     lengths: tuple[int, ...] | None = None
+    agree_from_group: int | None = None
     calls: int = 0
 
     def __call__(self, prompts, trainer):
@@ -99,8 +99,8 @@ class ScriptedRollout:
                 length = self.lengths[row % len(self.lengths)]
             ids = torch.randint(2, VOCABULARY, (length,), generator=draw).tolist()
             reward = float(torch.randn(1, generator=draw))
-            group = torch.Generator().manual_seed(77 * self.calls + row // trainer.num_generations)
-            if float(torch.rand(1, generator=group)) < self.same:
+            group = row // trainer.num_generations
+            if self.agree_from_group is not None and group >= self.agree_from_group:
                 reward = 1.0
             if float(torch.rand(1, generator=draw)) < self.missing:
                 reward = None
@@ -126,29 +126,33 @@ def settings(**changes) -> GSPOConfig:
     return GSPOConfig(**{**defaults, **changes})
 
 
+def build(gspo, output_dir, *, policy=None, rollout=None, **options):
+    """A trainer on a tiny policy, and the list its metric rows will go to."""
+    from datasets import Dataset
+
+    from rl.gspo.build import build_trainer
+
+    rows = []
+    prompts = [" ".join(f"w{(7 * i + j) % 90}" for j in range(2 + i % 4)) for i in range(16)]
+    trainer = build_trainer(
+        gspo,
+        policy=policy or tiny_policy(),
+        dataset=Dataset.from_dict({"prompt": prompts}),
+        rollout_func=rollout or ScriptedRollout(),
+        on_generation=rows.append,
+        output_dir=output_dir,
+        **{"max_new_tokens": 8, "temperature": 1.0, "seed": 0, **options},
+    )
+    return SimpleNamespace(trainer=trainer, rows=rows)
+
+
 @pytest.fixture
 def train(tmp_path):
-    """Builds a trainer on a tiny policy, runs it, and gives it back with its metric rows."""
-
-    def run(gspo=None, *, policy=None, rollout=None, start=True, **options):
-        from datasets import Dataset
-
-        from rl.gspo.build import build_trainer
-
-        rows = []
-        prompts = [" ".join(f"w{(7 * i + j) % 90}" for j in range(2 + i % 4)) for i in range(16)]
-        trainer = build_trainer(
-            gspo or settings(),
-            policy=policy or tiny_policy(),
-            dataset=Dataset.from_dict({"prompt": prompts}),
-            rollout_func=rollout or ScriptedRollout(),
-            on_generation=rows.append,
-            output_dir=tmp_path / "out",
-            **{"max_new_tokens": 8, "temperature": 1.0, "seed": 0, **options},
-        )
+    def run(gspo=None, *, start=True, **options):
+        built = build(gspo or settings(), tmp_path / "out", **options)
         if start:
-            trainer.train()
-        return SimpleNamespace(trainer=trainer, rows=rows)
+            built.trainer.train()
+        return built
 
     return run
 

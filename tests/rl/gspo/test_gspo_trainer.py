@@ -228,6 +228,11 @@ def test_a_row_the_sampler_cannot_score_is_dead_when_its_log_probs_are_needed(
     assert train(settings(generations=1), rollout=unscored).rows[0]["rows/dead"] == 0
 
 
+def test_a_sampler_without_log_probs_cannot_be_the_old_policy(train, settings, rollouts):
+    with pytest.raises(ValueError, match="--gspo.old-policy trainer"):
+        train(settings(old_policy="sampler"), rollout=rollouts(logprobs=False))
+
+
 def test_prompts_of_a_group_reach_the_rollout_together(train, settings, rollouts):
     seen = []
     train(settings(generations=1), rollout=changed(rollouts(), lambda out: seen.append(out)))

@@ -1,0 +1,47 @@
+"""Started by `accelerate launch`: trains the scenarios and writes what rank 0 saw to a file."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+
+SCENARIOS = {
+    "usual": {"missing": 0.2, "logprobs": True},
+    "second rank has nothing to learn": {"agree_from_group": 2},
+    "nobody has anything to learn": {"agree_from_group": 0},
+    "nobody was judged": {"missing": 1.0},
+}
+
+
+def run_all(helpers, folder: Path) -> dict:
+    seen = {}
+    for name, rollout in SCENARIOS.items():
+        run = helpers.build(
+            helpers.settings(generations=1, micro_batch_rows=2),
+            folder,
+            rollout=helpers.ScriptedRollout(**rollout),
+            trl_overrides={"max_grad_norm": 1e9},
+        )
+        gradients = helpers.keep_gradients(run.trainer)
+        run.trainer.train()
+        seen[name] = {
+            "gradients": gradients,
+            "rows": run.rows,
+            "advantages": run.trainer.last_advantages,
+        }
+    return seen
+
+
+if __name__ == "__main__":
+    where = Path(__file__).with_name("conftest.py")
+    spec = importlib.util.spec_from_file_location("gspo_helpers", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    out = Path(sys.argv[1])
+    seen = run_all(module, out.parent)
+    if torch.distributed.get_rank() == 0:
+        assert torch.distributed.get_world_size() == 2
+        torch.save(seen, out)
+    torch.distributed.destroy_process_group()
