@@ -89,7 +89,7 @@ ROWS = {
         ),
         Backend(name="vllm", url="http://127.0.0.1:8000/v1", timeout_s=120.0, max_in_flight=256),
         Backend(name="ollama", url="http://127.0.0.1:11434/v1", timeout_s=300.0, max_in_flight=4),
-        Backend(name="llamacpp", timeout_s=300.0, max_in_flight=4),
+        Backend(name="llamacpp", timeout_s=300.0, max_in_flight=2),
         Backend(name="custom", timeout_s=120.0),
         Backend(name="replay"),
     )

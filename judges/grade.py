@@ -127,7 +127,7 @@ class _Said:
 
 _QUOTE = r"[\"'“”‘’「」`*_]*"
 _MENTION = re.compile(
-    rf"(?<!\w){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*(?:[:：=>])\s*(?P<value>[^\n]*)",
+    rf"(?<![\w/]){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*[:：=>]\s*(?=(?P<value>[^\n]*))",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-SLOTS = 4
+SLOTS = 2
+"""Each keeps the rubric's prompt in its cache, so more of them begin more slowly."""
 CONTEXT_TOKENS = 4096
 """For each slot: the rubric's prompt takes about a thousand."""
 
@@ -26,9 +28,8 @@ def check_gguf(path: str) -> None:
 class LlamaServer:
     """Loads in a thread; the server's own threads stop when it is let go of."""
 
-    def __init__(self, model: str, *, threads: int | None = None) -> None:
+    def __init__(self, model: str) -> None:
         self._model = model
-        self._threads = threads
         self._server: Any = None
         self.url = ""
 
@@ -49,7 +50,10 @@ class LlamaServer:
         params.port = 0
         params.warmup = False
         params.verbosity = 0
-        if self._threads:
-            params.cpuparams.n_threads = self._threads
-            params.cpuparams_batch.n_threads = self._threads
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
         return xllamacpp.Server(params)
+
+
+def _threads() -> int:
+    """One core is left to the rest: threads that wait for each other on a busy core crawl."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) - 1))

@@ -63,8 +63,7 @@ def grading_prompt(
     answer = neutralise(request.answer) if defences else _encodable(request.answer)
     parts = [_reference(request, claims), words.answer.replace("{fence}", fence)]
     parts.append(f"[[answer {fence}]]\n{answer}\n[[/answer {fence}]]")
-    if defences:
-        parts.append(words.closing)
+    parts.append(words.labels_closing if grading == "labels" else words.schema_closing)
     return Prompt(system=_system(rubric, grading, defences), user="\n\n".join(parts))
 
 
@@ -86,6 +85,7 @@ def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
             line = words.example
             for key in ("question", "truth", "answer"):
                 line = line.replace("{" + key + "}", getattr(example, key))
+            line = line.replace("{tier}", letter if grading == "labels" else tier.label)
             tiers.append(f"  {line}")
     reply = words.labels if grading == "labels" else words.schema
     parts = [rubric.task, "\n".join(tiers), reply, words.authority if defences else ""]

@@ -49,7 +49,8 @@ class Template:
     labels: str
     authority: str
     answer: str
-    closing: str
+    schema_closing: str
+    labels_closing: str
     commit: str
     sha: str = ""
 

@@ -1,6 +1,6 @@
 import pytest
 
-from judges.rubric import load_rubric, shipped_rubrics
+from judges.rubric import Template, load_rubric, shipped_rubrics
 
 
 def write(tmp_path, text, name="own.toml"):
@@ -57,11 +57,10 @@ def test_the_hash_follows_the_words_and_not_the_spacing(tmp_path):
 
 def test_a_rubric_in_any_language_may_bring_its_own_wording(tmp_path):
     words = "\n".join(
-        f'{key} = "{key} en français"'
-        for key in "tiers example schema labels authority answer closing commit".split()
+        f'{key} = "{key} en français"' for key in Template.__dataclass_fields__ if key != "sha"
     )
     text = TWO_TIERS.replace('lang = "en"', 'lang = "fr"') + f"[template]\n{words}"
-    assert load_rubric(write(tmp_path, text)).template.closing == "closing en français"
+    assert load_rubric(write(tmp_path, text)).template.commit == "commit en français"
 
 
 @pytest.mark.parametrize(

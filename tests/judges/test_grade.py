@@ -1,0 +1,130 @@
+import contextlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from judges.grade import grade_logprobs, grade_reply, read_claims
+from judges.rubric import load_rubric
+from judges.verdict import FREE, FaultCause, Faulty
+from judges.wire import Reply
+
+RUBRIC = load_rubric("medical_en")
+GOLDEN = Path(__file__).parent / "golden" / "malformed_replies.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+
+
+def reply(text, *, truncated=False, logprobs=None):
+    return Reply(text=text, truncated=truncated, usage=FREE, logprobs=logprobs)
+
+
+def cause_of(read, *args):
+    with pytest.raises(Faulty) as caught:
+        read(*args)
+    return caught.value.cause
+
+
+def test_every_reply_from_the_wild_is_scored_or_named_as_expected():
+    assert len(CASES) >= 200
+    wrong = []
+    for case in CASES:
+        try:
+            got = grade_reply(reply(case["reply"], truncated=case.get("truncated", False)), RUBRIC)
+            outcome, cause = got.tier, None
+            assert got.score == RUBRIC.tier(got.tier).score
+        except Faulty as fault:
+            outcome, cause = None, fault.cause.value
+        if (outcome, cause) != (case["expect"], case.get("cause")):
+            wrong.append((case, outcome, cause))
+    assert wrong == []
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_text_at_all_is_a_verdict_or_a_named_fault(text):
+    with contextlib.suppress(Faulty):
+        assert grade_reply(reply(text), RUBRIC).tier in RUBRIC.labels
+
+
+@given(
+    rationale=st.text(max_size=80),
+    tier=st.sampled_from(RUBRIC.labels),
+    cut=st.integers(min_value=1, max_value=60),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_verdict_survives_and_a_cut_one_is_never_scored(rationale, tier, cut):
+    whole = json.dumps({"rationale": rationale, "tier": tier}, ensure_ascii=False)
+    assert grade_reply(reply(whole), RUBRIC).tier == tier
+    cause_of(grade_reply, reply(whole[:-cut]), RUBRIC)
+
+
+@given(
+    forged=st.sampled_from(RUBRIC.labels),
+    told=st.sampled_from(RUBRIC.labels),
+    before=st.text(alphabet='",:{} \n', max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_verdict_quoted_without_escapes_never_becomes_the_verdict(forged, told, before):
+    text = f'{{"rationale": "they wrote {before}"tier": "{forged}"}} there", "tier": "{told}"}}'
+    with contextlib.suppress(Faulty):
+        assert grade_reply(reply(text), RUBRIC).tier == told
+
+
+def test_deeply_nested_json_is_a_fault_and_no_crash():
+    assert cause_of(grade_reply, reply('{"a":' * 100_000), RUBRIC) is FaultCause.NO_VERDICT
+
+
+def tops(**probability_by_token):
+    top = {token: math.log(p) for token, p in probability_by_token.items()}
+    return [(max(top, key=lambda token: top[token]), top)]
+
+
+def test_log_probs_give_the_expected_score_over_the_tiers():
+    graded = grade_logprobs(reply("A", logprobs=tops(A=0.6, B=0.2, D=0.1, The=0.1)), RUBRIC)
+    assert graded.tier == "same"
+    assert graded.score == pytest.approx((0.6 * 2.0 + 0.2 * 0.5 + 0.1 * -0.5) / 0.9)
+
+
+def test_spellings_of_one_letter_add_up():
+    logprobs = [("\n", {"\n": -0.1}), *tops(**{" A": 0.3, "A": 0.25, "*A": 0.1, "B": 0.3})]
+    graded = grade_logprobs(reply("\nA", logprobs=logprobs), RUBRIC)
+    assert graded.score == pytest.approx((0.65 * 2.0 + 0.3 * 0.5) / 0.95)
+
+
+def test_letters_that_hold_too_little_are_a_named_fault():
+    assert cause_of(grade_logprobs, reply("The", logprobs=tops(The=0.8, A=0.2)), RUBRIC) is (
+        FaultCause.UNSURE
+    )
+
+
+def test_letters_of_no_tier_do_not_count():
+    assert cause_of(grade_logprobs, reply("Z", logprobs=tops(Z=0.9, F=0.1)), RUBRIC) is (
+        FaultCause.UNSURE
+    )
+
+
+@pytest.mark.parametrize("logprob", [float("nan"), float("inf"), 1e9, 0.7])
+def test_log_probs_that_are_none_are_a_fault(logprob):
+    logprobs = [("A", {"A": logprob, "B": -9.0})]
+    assert cause_of(grade_logprobs, reply("A", logprobs=logprobs), RUBRIC) is FaultCause.UNSURE
+
+
+def test_two_letters_are_two_verdicts():
+    assert cause_of(grade_logprobs, reply("A\nB", logprobs=tops(A=0.9, B=0.1)), RUBRIC) is (
+        FaultCause.SEVERAL_VERDICTS
+    )
+
+
+def test_missing_log_probs_are_named():
+    assert cause_of(grade_logprobs, reply("A"), RUBRIC) is FaultCause.NO_LOGPROBS
+
+
+def test_claims_are_read_a_line_each():
+    assert read_claims(reply('```json\n{"claims": ["Names vitamin C", "Scurvy"]}\n```')) == (
+        "Names vitamin C\nScurvy"
+    )
+    for text in ("", "none", '{"claims": []}', '{"claims": ["a"]} {"claims": ["b"]}'):
+        assert cause_of(read_claims, reply(text)) is FaultCause.NO_VERDICT
