@@ -7,11 +7,12 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart test check format smoke bench clean
+.PHONY: help setup quickstart test test-trl115 check format smoke bench clean
 
 help:
 	@echo "make quickstart   train a small model from a judge, 2 cores, no key; ARGS=\"...\" for flags"
 	@echo "make test         the whole suite"
+	@echo "make test-trl115  the update's tests with the oldest TRL of our range"
 	@echo "make check        formatting, lint, types"
 	@echo "make smoke        two steps of the real thing: vLLM, judge over HTTP, hot swap"
 	@echo "make bench        the benchmarks; one JSON line each"
@@ -28,6 +29,15 @@ quickstart: $(READY)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
+
+# TRL 1.15 is what unsloth takes. It is laid over the environment, not installed into it.
+test-trl115: $(READY) build/trl115
+	@OMP_NUM_THREADS=1 PYTHONPATH=build/trl115 $(RUN) -m pytest tests/rl/gspo $(ARGS)
+
+build/trl115: | $(READY)
+	@rm -rf $@.part
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target $@.part trl==1.15.0
+	@mv $@.part $@
 
 check: $(READY)
 	@$(RUN) -m ruff format --check .

@@ -41,12 +41,9 @@ def one_and_two(tmp_path_factory):
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         *("--main_process_port", str(port), str(HERE / "run_on_ranks.py"), str(folder / "two.pt")),
     ]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        "ACCELERATE_USE_CPU": "1",
-    }
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     launched = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
