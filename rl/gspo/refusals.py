@@ -59,30 +59,8 @@ def check_on_policy(*, minibatches: int, on_policy: bool) -> None:
     if minibatches > 1 and on_policy:
         raise ValueError(
             f"gspo.on_policy with gspo.minibatches {minibatches}: from the second minibatch on, the"
-            " policy is no longer the one that sampled. Type --gspo.minibatches 1 or"
-            " --gspo.no-on-policy"
-        )
-
-
-def check_dropout(*, dropout: float, clip_low: float, clip_high: float) -> None:
-    window = min(clip_low, clip_high)
-    if dropout > 0 and window < 0.05:
-        raise ValueError(
-            f"policy.lora_dropout is {dropout} with a clip window of {window:g}: dropout alone"
-            " moves ratios further than that, and 25 to 50 % of sequences clip with no training at"
-            " all. Type --policy.lora-dropout 0"
-        )
-
-
-def check_sampling(*, top_p: float, top_k: int) -> None:
-    """`top_k` 0 or -1 is off, as the engines spell it."""
-    cut = [f"top_p is {top_p}"] if top_p < 1 else []
-    cut += [f"top_k is {top_k}"] if top_k > 0 else []
-    if cut:
-        raise ValueError(
-            f"rollout: {' and '.join(cut)}, so the sampler draws from a cut distribution and every"
-            " ratio and KL against it is biased. Set top_p to 1 and top_k to 0; to sample more"
-            " carefully, type --rollout.temperature 0.8"
+            " policy is no longer the one that sampled. Type --gspo.minibatches 1, or leave"
+            " --gspo.on-policy out"
         )
 
 

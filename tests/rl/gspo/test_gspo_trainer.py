@@ -229,7 +229,7 @@ def test_a_row_the_sampler_cannot_score_is_dead_when_its_log_probs_are_needed(
 
 
 def test_a_sampler_without_log_probs_cannot_be_the_old_policy(train, settings, rollouts):
-    with pytest.raises(ValueError, match="--gspo[.]old-policy trainer"):
+    with pytest.raises(ValueError, match=r"--gspo\.old-policy trainer"):
         train(settings(old_policy="sampler"), rollout=rollouts(logprobs=False))
 
 
