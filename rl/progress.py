@@ -35,6 +35,11 @@ class Progress:
             rest = self._line.partition("  ")[2]
             self._write(f"{head}  | last: {rest}" if rest else head)
 
+    def note(self, what: str) -> None:
+        """Something to be read later too: it gets a line of its own."""
+        self._stream.write(f"\r\x1b[2K{what}\n" if self._live else what + "\n")
+        self._stream.flush()
+
     def close(self) -> None:
         """Leave the cursor on a line of its own."""
         if self._live and self._line:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
+from judges.budget import BudgetExceeded
 from judges.judge import Judge
+from judges.preflight import Workload, describe, estimate
 from rl.config import RunConfig
 from rl.data import Prompt, data_file, load_rows, to_prompts
 from rl.models import resolve_model
@@ -52,7 +54,8 @@ def run(config: RunConfig, experiment: str) -> int:
     # read by OpenMP when torch loads it: the trainer must not spin while the sampler works
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _quiet_libraries()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, _interrupt)
 
     checked = _check(config)
     log = RunLog.create(Path(config.out), config.name)
@@ -71,7 +74,7 @@ def run(config: RunConfig, experiment: str) -> int:
             stopped = _train(checked, log, tracker, began_s, opened)
         except KeyboardInterrupt:
             stopped = "interrupted"
-        except EngineError as error:
+        except (EngineError, BudgetExceeded) as error:
             stopped = str(error)
         except ValueError:
             tracker.finish(failed=True)
@@ -99,6 +102,7 @@ def _check(config: RunConfig) -> Checked:
             "lower --rollout.max-new-tokens if the model's window is the limit"
         )
     _say(f"data {config.data.train}: {len(train)} questions to train on, {len(heldout)} held out")
+    _say(_preflight(config))
     return Checked(
         config=config,
         judge=judge,
@@ -127,6 +131,17 @@ def _judge_of(config: RunConfig) -> JudgeConfig:
         return config.judge
     known = data_file(config.data.train, "--data.train")
     return dataclasses.replace(config.judge, known=str(known))
+
+
+def _preflight(config: RunConfig) -> str:
+    """What the judge will be asked, before it is asked anything."""
+    work = Workload(
+        prompts=config.gspo.prompts,
+        group_size=config.gspo.group_size,
+        steps=config.gspo.generations,
+        answer_tokens=config.rollout.max_new_tokens,
+    )
+    return describe(config.judge, estimate(config.judge, work))
 
 
 def _train(
@@ -181,6 +196,7 @@ def _train(
     finally:
         session.progress.close()
         policy.save_adapter(log.folder / "adapter")
+        shutil.rmtree(log.folder / "sampler", ignore_errors=True)
     return trainer.stop_reason
 
 

@@ -12,12 +12,21 @@ from rewards.judged import JudgedReward
 from rl.config import RunConfig
 from rl.data import Prompt
 from rl.policy import Policy
-from rl.progress import Progress
+from rl.progress import Progress, duration
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, Sampling
-from rl.rollout.stream import Rollout, RolloutBatch, sample_and_judge
+from rl.rollout.stream import (
+    Rollout,
+    RolloutBatch,
+    judged_again,
+    outage_share,
+    sample_and_judge,
+)
 from rl.runlog import HeldoutMoment, RunLog
 from rl.tracking import Tracker
+
+# Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
+OUTAGE_SHARE = 0.5
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -35,7 +44,7 @@ class Session:
     tracker: Tracker
     progress: Progress
     generation: int = 0
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    version: int = 0
 
     def __post_init__(self) -> None:
         self._reward = JudgedReward(self.judge, self.config.reward, self.policy.tokenizer)
@@ -76,7 +85,6 @@ class Session:
             rollout.to_row(row["generation"], advantage)
             for rollout, advantage in zip(batch.rollouts, advantages, strict=True)
         ]
-        self.rows.append(row)
         self.log.metrics(row)
         self.log.rollouts(rollouts)
         self.tracker.log(row)
@@ -97,14 +105,27 @@ class Session:
             max_new_tokens=self.config.rollout.max_new_tokens, temperature=temperature, seed=seed
         )
 
-        async def publish_and_sample() -> RolloutBatch:
-            self._version = getattr(self, "_version", -1) + 1
-            await self.engine.publish(self.policy, self._version)
-            return await sample_and_judge(
-                self.engine, self._reward, self.policy.tokenizer, prompts, sampling
+        self.version += 1
+        self.background.call(self.engine.publish(self.policy, self.version))
+        batch = self.background.call(
+            sample_and_judge(self.engine, self._reward, self.policy.tokenizer, prompts, sampling)
+        )
+        while outage_share(batch.rollouts) > OUTAGE_SHARE:
+            self.background.call(
+                self.judge.wait_until_alive(on_pause=self._on_pause, on_resume=self._on_resume)
             )
+            batch = self.background.call(judged_again(batch, self._reward))
+        return batch
 
-        return self.background.call(publish_and_sample())
+    def _on_pause(self) -> None:
+        text = "The judge does not answer. The run waits; the policy does not move meanwhile."
+        self.progress.note(text)
+        self.tracker.alert("The judge is down", text)
+
+    def _on_resume(self, seconds: float) -> None:
+        text = f"The judge is back after {duration(seconds)}."
+        self.progress.note(text)
+        self.tracker.alert("The judge is back", text)
 
     def _judge_counts(self) -> tuple[int, int]:
         stats = self.judge.stats()

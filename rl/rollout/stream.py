@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from judges.verdict import OUTAGES
 from rewards.judged import Sample
 from rewards.tiers import Reward
 from rl.data import Prompt
@@ -83,23 +84,50 @@ async def sample_and_judge(
     )
 
 
+def outage_share(rollouts: Sequence[Rollout]) -> float:
+    """The part of the rows for which the judge was asked that it was not there for."""
+    asked = [rollout for rollout in rollouts if rollout.reward.judge_latency_s is not None]
+    return sum(_lost(rollout) for rollout in asked) / len(asked) if asked else 0.0
+
+
+async def judged_again(batch: RolloutBatch, reward: RewardFunction) -> RolloutBatch:
+    """The same completions; only what an outage left without a verdict is asked again."""
+    began = time.perf_counter()
+    rollouts = await asyncio.gather(
+        *(_with_new_reward(rollout, reward) for rollout in batch.rollouts)
+    )
+    waited_s = batch.judge_wait_s + time.perf_counter() - began
+    return replace(batch, rollouts=list(rollouts), judge_wait_s=waited_s)
+
+
+async def _with_new_reward(rollout: Rollout, reward: RewardFunction) -> Rollout:
+    if not _lost(rollout):
+        return rollout
+    return replace(rollout, reward=await reward(_sample(rollout.prompt, rollout.completion)))
+
+
+def _lost(rollout: Rollout) -> bool:
+    return rollout.reward.cause in OUTAGES
+
+
 async def _judge(
     reward: RewardFunction, tokenizer: Any, prompt: Prompt, completion: Completion
 ) -> Rollout:
-    row = prompt.row
     return Rollout(
         prompt=prompt,
         completion=completion,
         completion_text=tokenizer.decode(completion.token_ids, skip_special_tokens=False),
-        reward=await reward(
-            Sample(
-                question=row.question,
-                truth=row.answer,
-                aliases=row.aliases,
-                lang=row.lang,
-                prompt_ids=prompt.token_ids,
-                completion_ids=completion.token_ids,
-                finish_reason=completion.finish_reason,
-            )
-        ),
+        reward=await reward(_sample(prompt, completion)),
+    )
+
+
+def _sample(prompt: Prompt, completion: Completion) -> Sample:
+    return Sample(
+        question=prompt.row.question,
+        truth=prompt.row.answer,
+        aliases=prompt.row.aliases,
+        lang=prompt.row.lang,
+        prompt_ids=prompt.token_ids,
+        completion_ids=completion.token_ids,
+        finish_reason=completion.finish_reason,
     )
