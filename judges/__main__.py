@@ -5,6 +5,8 @@ import importlib
 import sys
 
 COMMANDS = {
+    "score": ("judges.score", "verdicts for a JSONL of questions, truths and answers"),
+    "preflight": ("judges.preflight", "calls, tokens, money and hours of a run, beforehand"),
     "serve": ("judges.serve", "start the embedded rule judge"),
 }
 

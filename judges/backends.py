@@ -29,6 +29,8 @@ class Backend:
     logprobs: bool = True
     max_tokens_field: str = "max_tokens"
     timeout_s: float = 60.0
+    reply_s: float = 2.0
+    """A typical reply, for estimates only."""
     max_in_flight: int = 64
     rpm: int | None = None
     tpm: int | None = None
@@ -49,13 +51,14 @@ class Backend:
 ROWS = {
     row.name: row
     for row in (
-        Backend(name="rules", model="rules", timeout_s=30.0, max_in_flight=256),
+        Backend(name="rules", model="rules", timeout_s=30.0, reply_s=0.02, max_in_flight=256),
         Backend(
             name="deepseek",
             url="https://api.deepseek.com/v1",
             model="deepseek-chat",
             key_env="DEEPSEEK_API_KEY",
             form="json_object",
+            reply_s=4.0,
             max_in_flight=256,
             usd_per_m_in=0.28,
             usd_per_m_out=0.42,
@@ -96,8 +99,11 @@ ROWS = {
 }
 
 
-def resolve(config: JudgeConfig) -> Backend:
-    """The row with the config's own values in it, checked. Raises ValueError at once."""
+def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
+    """The row with the config's own values in it, checked. Raises ValueError at once.
+
+    `keyless` is for those who will not ask it anything.
+    """
     row = ROWS.get(config.backend)
     if row is None:
         close = difflib.get_close_matches(config.backend, ROWS, n=1)
@@ -118,7 +124,7 @@ def resolve(config: JudgeConfig) -> Backend:
         raise ValueError(f"judge.url is {config.url!r}: it must begin with http:// or https://")
     if config.url and not config.key_env and config.url != row.url:
         backend = replace(backend, key_env=None)  # a row's key goes to the row's own host only
-    if backend.key_env and not backend.key():
+    if backend.key_env and not backend.key() and not keyless:
         raise ValueError(
             f"judge.backend {config.backend} needs a key and the environment variable "
             f"{backend.key_env} is not set. Type: export {backend.key_env}=..., or name another "
@@ -145,13 +151,13 @@ def resolve(config: JudgeConfig) -> Backend:
 
 def named(config: JudgeConfig, entry: str) -> JudgeConfig:
     """The config of another judge, written `backend[:model][@url]`: only its limits carry over."""
-    rest, _, url = entry.partition("@")
+    rest, _, host = entry.partition("@http")
     backend, _, model = rest.partition(":")
     return replace(
         config,
         backend=backend,
         model=model or None,
-        url=url or None,
+        url=f"http{host}" if host else None,
         key_env=None,
         usd_per_m_in=None,
         usd_per_m_out=None,

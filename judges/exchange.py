@@ -13,7 +13,7 @@ from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
 from judges.transport import HttpReply
 from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Usage
-from judges.wire import WIRES, Ask, Json, Reply
+from judges.wire import WIRES, Ask, Json, Reply, read_reply
 
 T = TypeVar("T")
 LABEL_TOKENS = 4
@@ -68,7 +68,7 @@ class Exchange:
         """From the ledger, or asked for; in a lesser form where the backend refuses the best."""
         means = self._means
         if means.ledger and (stored := means.ledger.find(question.key)):
-            reply = self._wire.read(self._backend, stored.reply)
+            reply = read_reply(self._backend, stored.reply)
             return Answer(key=question.key, reply=reply, raw=stored.reply, cached=True)
         if means.caller is None:
             raise Faulty(FaultCause.NOT_RECORDED, "the ledger holds no answer to this request")
@@ -142,7 +142,7 @@ class Exchange:
 
     async def _read(self, caller: Caller, call: Call, http: HttpReply) -> Reply:
         try:
-            reply = self._wire.read(self._backend, http.body)
+            reply = read_reply(self._backend, http.body)
         except Faulty as fault:
             if not http.shared and fault.usage != FREE:  # else the bill is unknown: at its worst
                 self._pay(caller, call, fault.usage)

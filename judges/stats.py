@@ -1,11 +1,16 @@
 """What a judge has done so far, counted."""
 
+from __future__ import annotations
+
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from judges.caller import CallerStats
 from judges.verdict import FREE, JudgeFault, Usage, Verdict
+
+if TYPE_CHECKING:
+    from judges.caller import CallerStats
 
 LATENCIES_KEPT = 4096
 

@@ -42,7 +42,7 @@ class Wire(Protocol):
 
     def headers(self, backend: Backend) -> dict[str, str]: ...
     def body(self, backend: Backend, ask: Ask) -> Json: ...
-    def read(self, backend: Backend, body: bytes) -> Reply: ...
+    def read(self, backend: Backend, data: Json) -> Reply: ...
 
 
 class OpenAIWire:
@@ -76,13 +76,9 @@ class OpenAIWire:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def read(self, backend: Backend, body: bytes) -> Reply:
-        data = _object(body)
-        try:
-            choice = data["choices"][0]
-            message = choice["message"]
-        except (KeyError, IndexError, TypeError) as error:
-            raise Faulty(FaultCause.BAD_REPLY, f"no choices in {_head(body)}") from error
+    def read(self, backend: Backend, data: Json) -> Reply:
+        choice = data["choices"][0]
+        message = choice["message"]
         usage = cast(Json, data.get("usage") or {})
         details = cast(Json, usage.get("prompt_tokens_details") or {})
         spent = _usage(
@@ -100,6 +96,8 @@ class OpenAIWire:
         if isinstance(text, list):  # content as parts
             parts = cast(list[Json], text)
             text = "".join(str(part.get("text", "")) for part in parts)
+        if not isinstance(text, str | None):
+            raise TypeError("content is no text")
         return Reply(
             text=text or "",
             truncated=finish == "length",
@@ -135,11 +133,7 @@ class AnthropicWire:
             body |= {"tools": [tool], "tool_choice": {"type": "tool", "name": VERDICT_TOOL}}
         return body
 
-    def read(self, backend: Backend, body: bytes) -> Reply:
-        data = _object(body)
-        blocks = data.get("content")
-        if not isinstance(blocks, list):
-            raise Faulty(FaultCause.BAD_REPLY, f"no content in {_head(body)}")
+    def read(self, backend: Backend, data: Json) -> Reply:
         usage = cast(Json, data.get("usage") or {})
         cached = usage.get("cache_read_input_tokens") or 0
         written = usage.get("cache_creation_input_tokens") or 0
@@ -153,7 +147,7 @@ class AnthropicWire:
         if stop == "refusal":
             raise Faulty(FaultCause.REFUSED, "stop_reason is refusal", spent)
         texts: list[str] = []
-        for block in cast(list[Json], blocks):
+        for block in cast(list[Json], data["content"]):
             if block.get("type") == "text":
                 texts.append(str(block.get("text", "")))
             elif block.get("type") == "tool_use":
@@ -164,18 +158,13 @@ class AnthropicWire:
 WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
 
 
-def _object(body: bytes) -> Json:
+def read_reply(backend: Backend, body: bytes) -> Reply:
+    """Raises Faulty for a refusal, a filtered reply, and whatever is not of the wire format."""
     try:
-        data: Any = json.loads(body)
-    except ValueError as error:
-        raise Faulty(FaultCause.BAD_REPLY, f"not JSON: {_head(body)}") from error
-    if not isinstance(data, dict):
-        raise Faulty(FaultCause.BAD_REPLY, f"not a JSON object: {_head(body)}")
-    return cast(Json, data)
-
-
-def _head(body: bytes) -> str:
-    return repr(body[:160].decode("utf-8", "replace"))
+        return WIRES[backend.wire].read(backend, json.loads(body))
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        head = repr(body[:160].decode("utf-8", "replace"))
+        raise Faulty(FaultCause.BAD_REPLY, f"not a chat reply: {head}") from error
 
 
 def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:

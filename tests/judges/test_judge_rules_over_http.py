@@ -60,6 +60,6 @@ def test_another_rubric_brings_its_own_tiers_and_scores():
 
 
 def test_a_judge_that_commits_first_still_finds_the_same_tier():
-    verdicts, stats = ask(JudgeConfig(commit_first=True), "Vitamin C", "I like cats.")
+    verdicts, _ = ask(JudgeConfig(commit_first=True), "Vitamin C", "I like cats.")
     assert [verdict.tier for verdict in verdicts] == ["same", "off_domain"]
     assert all(isinstance(verdict, Scored) for verdict in verdicts)

@@ -1,0 +1,62 @@
+import contextlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from judges.backends import ROWS
+from judges.verdict import FaultCause, Faulty
+from judges.wire import read_reply
+
+FIELDS = (
+    *("choices", "message", "content", "refusal", "usage", "logprobs", "type", "text", "input"),
+    *("prompt_tokens", "stop_reason", "finish_reason", "top_logprobs"),
+)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(FIELDS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(body=ANY_JSON, row=st.sampled_from(["custom", "anthropic"]))
+@settings(max_examples=300, deadline=None)
+def test_any_json_at_all_is_a_reply_or_a_named_fault(body, row):
+    with contextlib.suppress(Faulty):
+        read_reply(ROWS[row], json.dumps(body).encode())
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_at_all_are_a_bad_reply(body):
+    with pytest.raises(Faulty) as caught:
+        read_reply(ROWS["custom"], body)
+    assert caught.value.cause is FaultCause.BAD_REPLY
+
+
+def test_content_in_parts_is_joined():
+    parts = [{"type": "text", "text": "Tier: "}, {"type": "text", "text": "same"}]
+    body = {"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}
+    assert read_reply(ROWS["custom"], json.dumps(body).encode()).text == "Tier: same"
+
+
+def test_reasoning_that_the_backend_split_off_is_not_the_reply():
+    message = {"content": "same", "reasoning_content": "tier: contradicts?"}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert read_reply(ROWS["custom"], json.dumps(body).encode()).text == "same"
+
+
+def test_log_probs_are_read_position_by_position():
+    top = [{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -2.5}]
+    position = {"token": "A", "logprob": -0.1, "top_logprobs": top}
+    body = {"choices": [{"message": {"content": "A"}, "logprobs": {"content": [position]}}]}
+    reply = read_reply(ROWS["custom"], json.dumps(body).encode())
+    assert reply.logprobs == [("A", {"A": -0.1, "B": -2.5})]
