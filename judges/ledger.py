@@ -1,4 +1,4 @@
-"""What was asked and what came back, on disk: nothing is paid for twice, everything can be replayed.
+"""What was asked and what came back, on disk: to pay for nothing twice, and to replay.
 
 One append-only table. An `asked` row is on disk before the request leaves, a `scored` or `fault`
 row before the verdict is handed out, so that after kill -9 a key whose last row is `asked` is
@@ -11,6 +11,7 @@ Keys, headers and a URL's query have no column here.
 import asyncio
 import hashlib
 import json
+import math
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,9 @@ from urllib.parse import urlsplit, urlunsplit
 from judges.budget import Spent
 from judges.verdict import FREE, FaultCause, JudgeRequest, Usage
 
-TOGETHER_S = 0.01
-"""How long rows wait for others to be committed with. Small beside any judge's reply."""
+TOGETHER_S = 0.04
+"""The least time between two commits: a lone row is on disk at once, many go in together."""
+SOON_S = 0.001
 BUSY_TIMEOUT_S = 60.0
 
 _SCHEMA = """
@@ -65,7 +67,7 @@ class Setup:
         return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:32]
 
     def key(self, request: JudgeRequest, *, sample: int = 0) -> str:
-        """Names one question to one judge. Lengths come first, so that no two texts run together."""
+        """Names one question to one judge. Lengths go in first: no two texts run together."""
         parts = (request.question, request.truth, request.answer, request.lang, *request.aliases)
         digest = hashlib.sha256(f"{self.id} {sample} {[len(part) for part in parts]}".encode())
         digest.update("".join(parts).encode("utf-8", "surrogatepass"))
@@ -91,7 +93,9 @@ class Ledger:
         self._rows: list[_Row] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._unsaved: dict[str, Stored] = {}
-        self._soon: asyncio.TimerHandle | None = None
+        self._saved_at = -math.inf
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __aenter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,8 +107,7 @@ class Ledger:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            while self._soon is not None:
-                await asyncio.sleep(self._together_s)
+            await self._idle.wait()
         finally:
             self._thread.shutdown()
             self._writer.close()
@@ -190,14 +193,20 @@ class Ledger:
             (time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause)
         )
         self._waiting.append(saved)
-        if self._soon is None:
-            self._soon = loop.call_later(self._together_s, self._save)
+        if self._idle.is_set():
+            self._idle.clear()
+            self._save_soon(loop)
         await saved
+
+    def _save_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_at(max(self._saved_at + self._together_s, loop.time() + SOON_S), self._save)
 
     def _save(self) -> None:
         rows, waiting = self._rows, self._waiting
         self._rows, self._waiting = [], []
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows)
+        loop = asyncio.get_running_loop()
+        self._saved_at = loop.time()
+        job = loop.run_in_executor(self._thread, self._write, rows)
         job.add_done_callback(lambda job: self._on_saved(job, waiting))
 
     def _on_saved(self, job: asyncio.Future[None], waiting: list[asyncio.Future[None]]) -> None:
@@ -209,8 +218,10 @@ class Ledger:
                 saved.set_result(None)
             else:
                 saved.set_exception(LedgerError(f"{self.path} cannot be written: {error}"))
-        loop = asyncio.get_running_loop()
-        self._soon = loop.call_later(self._together_s, self._save) if self._rows else None
+        if self._rows:
+            self._save_soon(asyncio.get_running_loop())
+        else:
+            self._idle.set()
 
     def _write(self, rows: list[_Row]) -> None:
         # One statement a batch: each one hands Python's lock over and back, and the loop, busy,
