@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from judges.abilities import Abilities
 from judges.backends import Backend, Form
-from judges.caller import BudgetExceeded, Call, Caller, CallFailure
+from judges.caller import Call, Caller, CallFailure
 from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
 from judges.transport import HttpReply
@@ -129,10 +129,7 @@ class Exchange:
         )
 
     async def _sent(self, caller: Caller, call: Call, deadline: float) -> HttpReply:
-        try:
-            outcome = await caller.call(call, deadline)
-        except BudgetExceeded as error:
-            raise Faulty(FaultCause.BUDGET, str(error)) from None
+        outcome = await caller.call(call, deadline)
         if isinstance(outcome, CallFailure):
             assert call.key
             raise await self._recorded(

@@ -1,8 +1,10 @@
 """The judge a run holds: enter it, hand it requests, get verdicts in the same order."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from judges.asker import Asker
 from judges.backends import named
@@ -15,7 +17,7 @@ from judges.panel import combine, disagree
 from judges.rubric import Rubric, load_rubric
 from judges.stats import JudgeStats, Tally
 from judges.transport import Transport
-from judges.verdict import OUTAGES, Faulty, JudgeFault, JudgeRequest, Scored, Verdict
+from judges.verdict import OUTAGES, Faulty, JudgeRequest, Scored, Verdict
 
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
@@ -75,9 +77,17 @@ class Judge:
         await self._stack.aclose()
 
     async def score(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """A verdict for each request, in order; what is missing at the deadline is a fault."""
+        """A verdict for each request, in order; what is missing at the deadline is a fault.
+
+        Raises BudgetExceeded before the first call that could go beyond the budget.
+        """
         deadline = self._deadline()
-        return list(await asyncio.gather(*(self._verdict(each, deadline) for each in requests)))
+        tasks = [asyncio.create_task(self._verdict(each, deadline)) for each in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def score_one(self, request: JudgeRequest) -> Verdict:
         return await self._verdict(request, self._deadline())
@@ -88,8 +98,13 @@ class Judge:
         """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
 
         async def answers() -> bool:
-            verdict = await self.score_one(PROBE)
-            return not (isinstance(verdict, JudgeFault) and verdict.cause in OUTAGES)
+            # Never asked before, or the ledger would answer in its place.
+            probe = replace(PROBE, answer=f"The heart ({secrets.token_hex(4)})")
+            try:
+                await self._panel_verdict(probe, self._deadline())
+            except Faulty as fault:
+                return fault.cause not in OUTAGES
+            return True
 
         await wait_until_alive(answers, on_pause=on_pause, on_resume=on_resume)
 

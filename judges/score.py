@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Annotated, Any
 import tyro
 
 from judges import make_judge
+from judges.budget import BudgetExceeded
 from judges.config import JudgeConfig
 from judges.stats import JudgeStats
-from judges.verdict import JudgeRequest, Scored, Verdict
+from judges.verdict import FaultCause, JudgeFault, JudgeRequest, Scored, Verdict
 
 Row = dict[str, Any]
 
@@ -65,7 +67,15 @@ async def score_rows(
     config: JudgeConfig, requests: Sequence[JudgeRequest]
 ) -> tuple[list[Verdict], JudgeStats]:
     async with make_judge(config) as judge:
-        return await judge.score(requests), judge.stats()
+
+        async def verdict(request: JudgeRequest) -> Verdict:
+            try:
+                return await judge.score_one(request)
+            except BudgetExceeded as error:  # what was paid for is still to be written
+                return JudgeFault(cause=FaultCause.BUDGET, detail=str(error))
+
+        verdicts = await asyncio.gather(*map(verdict, requests))
+        return verdicts, judge.stats()
 
 
 def verdict_row(verdict: Verdict) -> Row:
@@ -79,16 +89,21 @@ def verdict_row(verdict: Verdict) -> Row:
     return {"tier": None, "score": None, "fault": verdict.cause.value, "detail": verdict.detail}
 
 
-def summary(stats: JudgeStats) -> str:
-    tiers = ", ".join(f"{count} {tier}" for tier, count in stats.tiers.items())
-    faults = ", ".join(f"{count} {cause}" for cause, count in stats.faults.items())
+def summary(verdicts: Sequence[Verdict], stats: JudgeStats) -> str:
+    scored = Counter(verdict.tier for verdict in verdicts if isinstance(verdict, Scored))
+    faults = Counter(v.cause.value for v in verdicts if isinstance(v, JudgeFault))
     p50 = f", p50 {stats.p50_s:.2f} s" if stats.p50_s is not None else ""
     return (
-        f"{stats.scored} scored ({tiers or 'none'}), {stats.fault_count} faults"
-        f"{f' ({faults})' if faults else ''}, {stats.cached} from the ledger{p50}; "
+        f"{scored.total()} scored{_counts(scored)}, {faults.total()} faults{_counts(faults)}, "
+        f"{stats.cached} not paid again{p50}; "
         f"{stats.usage.input_tokens} tokens in, {stats.usage.output_tokens} out, "
         f"${stats.usage.usd:.4f}"
     )
+
+
+def _counts(counter: Counter[str]) -> str:
+    listed = ", ".join(f"{count} {name}" for name, count in counter.most_common())
+    return f" ({listed})" if listed else ""
 
 
 def main(args: Sequence[str]) -> int:
@@ -108,5 +123,5 @@ def main(args: Sequence[str]) -> int:
         Path(config.out).write_text("\n".join(lines) + "\n", encoding="utf-8")
     else:
         print("\n".join(lines))
-    print(summary(stats), file=sys.stderr)
-    return 1 if stats.faults else 0
+    print(summary(verdicts, stats), file=sys.stderr)
+    return 1 if any(isinstance(verdict, JudgeFault) for verdict in verdicts) else 0

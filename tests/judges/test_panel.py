@@ -1,0 +1,49 @@
+import pytest
+
+from judges import FaultCause, Scored
+from judges.panel import combine, disagree
+from judges.rubric import load_rubric
+from judges.verdict import Faulty, Usage
+
+RUBRIC = load_rubric("medical_en")
+
+
+def scored(*tiers):
+    return [
+        Scored(tier=tier, score=RUBRIC.tier(tier).score, usage=Usage(input_tokens=10))
+        for tier in tiers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "vote", "tier", "score"),
+    [
+        (("same", "same", "contradicts"), "median", "same", 2.0),
+        (("same", "off_domain", "contradicts"), "median", "off_domain", 0.0),
+        (("same", "reasonable"), "median", "reasonable", 1.25),
+        (("same", "same", "contradicts"), "majority", "same", 2.0),
+        (("same", "same", "contradicts"), "mean", "reasonable", pytest.approx(3.5 / 3)),
+        (("same",), "mean", "same", 2.0),
+    ],
+)
+def test_votes_become_one_verdict(tiers, vote, tier, score):
+    verdict = combine(scored(*tiers), len(tiers), vote, RUBRIC)
+    assert (verdict.tier, verdict.score) == (tier, score)
+    assert verdict.usage.input_tokens == 10 * len(tiers)
+
+
+def test_a_tie_is_no_majority():
+    with pytest.raises(Faulty, match="a tie: 1 same, 1 contradicts") as caught:
+        combine(scored("same", "contradicts"), 2, "majority", RUBRIC)
+    assert caught.value.cause is FaultCause.NO_MAJORITY
+
+
+@pytest.mark.parametrize(("came", "asked"), [(0, 1), (1, 2), (1, 3), (2, 4)])
+def test_half_of_the_judges_are_too_few(came, asked):
+    with pytest.raises(Faulty, match=f"{came} of {asked}"):
+        combine(scored(*["same"] * came), asked, "median", RUBRIC)
+
+
+def test_disagreement_is_about_tiers():
+    assert not disagree(scored("same", "same"))
+    assert disagree(scored("same", "reasonable"))
