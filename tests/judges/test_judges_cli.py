@@ -106,7 +106,8 @@ def test_help_loads_neither_torch_nor_the_client(command):
         "import runpy\n"
         "try: runpy.run_module('judges', run_name='__main__')\n"
         "except SystemExit as exit: assert not exit.code\n"
-        "print('LOADED', *sorted({'torch', 'trl', 'tenacity', 'judges.transport'} & set(sys.modules)))"
+        "heavy = {'torch', 'trl', 'tenacity', 'judges.transport'}\n"
+        "print('LOADED', *sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "LOADED", done.stdout + done.stderr
