@@ -30,7 +30,7 @@ class Asker:
         self.means = means
         self._rubric = rubric
         self._config = config
-        self._abilities = Abilities(backend, labels=config.grading == "labels")
+        self._abilities = Abilities(backend, letters=config.grading == "labels")
         self._exchange = Exchange(backend, self._abilities, means)
         self._claims: dict[tuple[str, str, str], asyncio.Task[str]] = {}
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from judges.abilities import Abilities
-from judges.backends import Backend, Form
+from judges.abilities import Abilities, Terms
+from judges.backends import Backend
 from judges.caller import Call, Caller, CallFailure
 from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
@@ -73,19 +73,19 @@ class Exchange:
         if means.caller is None:
             raise Faulty(FaultCause.NOT_RECORDED, "the ledger holds no answer to this request")
         while True:
-            form, labels = self._abilities.form, self._abilities.labels and question.may_be_letters
-            call = self._call(question, form, labels)
+            terms = self._abilities.terms(may_be_letters=question.may_be_letters)
+            call = self._call(question, terms)
             http = await self._sent(means.caller, call, deadline)
             if http.status >= 400:
                 if not http.shared:
                     means.caller.settle(call, FREE)
-                if self._abilities.lower(http, form=form, labels=labels):
+                if self._abilities.lower(http, terms):
                     continue
                 fault = _refusal(http, self._backend.key())
                 raise await self._recorded(question.key, fault, http.shared)
             reply = await self._read(means.caller, call, http)
-            if labels and reply.logprobs is None:
-                self._abilities.lose_labels("its replies hold none")
+            if terms.letters and reply.logprobs is None:
+                self._abilities.lose_letters("its replies hold none")
                 continue
             return Answer(key=question.key, reply=reply, raw=http.body, cached=http.shared)
 
@@ -102,14 +102,14 @@ class Exchange:
             await ledger.scored(answer.key, answer.raw, answer.reply.usage)
         return result
 
-    def _call(self, question: Question, form: Form, labels: bool) -> Call:
+    def _call(self, question: Question, terms: Terms) -> Call:
         ask = Ask(
             prompt=question.prompt(),
             schema=question.schema,
-            form=form,
-            logprobs=labels,
-            temperature=question.temperature,
-            max_tokens=LABEL_TOKENS if labels else question.max_tokens,
+            form=terms.form,
+            logprobs=terms.letters,
+            temperature=question.temperature if terms.temperature else None,
+            max_tokens=LABEL_TOKENS if terms.letters else question.max_tokens,
             seed=question.seed,
         )
         body = json.dumps(self._wire.body(self._backend, ask)).encode()

@@ -11,8 +11,7 @@ from judges.backends import named
 from judges.breaker import wait_until_alive
 from judges.budget import Budget
 from judges.config import JudgeConfig
-from judges.ledger import Ledger
-from judges.opening import Shared, check, open_asker
+from judges.opening import Shared, check, open_asker, open_ledger
 from judges.panel import combine, disagree
 from judges.rubric import Rubric, load_rubric
 from judges.stats import JudgeStats, Tally
@@ -48,9 +47,7 @@ class Judge:
     async def __aenter__(self) -> "Judge":
         config = self.config
         async with AsyncExitStack() as stack:
-            ledger = None
-            if config.ledger:
-                ledger = await stack.enter_async_context(Ledger(config.ledger))
+            ledger = await open_ledger(config.ledger, stack) if config.ledger else None
             shared = Shared(
                 rubric=self.rubric,
                 transport=await stack.enter_async_context(Transport()),

@@ -1,6 +1,7 @@
 """What a judge stands on, started and wired together: servers, callers, the ledger, the budget."""
 
 import hashlib
+import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,16 @@ def check(config: JudgeConfig, rubric: Rubric) -> Backend:
             "earlier run, so give its file with --judge.ledger"
         )
     return backend
+
+
+async def open_ledger(path: str, stack: AsyncExitStack) -> Ledger:
+    try:
+        return await stack.enter_async_context(Ledger(path))
+    except (sqlite3.Error, OSError) as error:
+        raise ValueError(
+            f"judge.ledger is {path!r} and cannot be opened ({error}). Give a new file, or one "
+            "that an earlier run wrote, in a folder that can be written to"
+        ) from error
 
 
 async def open_asker(

@@ -22,7 +22,8 @@ class Ask:
     schema: Json
     form: Form
     logprobs: bool
-    temperature: float
+    temperature: float | None
+    """None where the backend will not be told."""
     max_tokens: int
     seed: int | None = None
 
@@ -62,9 +63,10 @@ class OpenAIWire:
                 {"role": "system", "content": ask.prompt.system},
                 {"role": "user", "content": ask.prompt.user},
             ],
-            "temperature": ask.temperature,
             backend.max_tokens_field: ask.max_tokens,
         }
+        if ask.temperature is not None:
+            body["temperature"] = ask.temperature
         if ask.seed is not None:
             body["seed"] = ask.seed
         if ask.logprobs:
@@ -124,9 +126,10 @@ class AnthropicWire:
             "model": backend.model,
             "system": [{"type": "text", "text": ask.prompt.system, "cache_control": cached}],
             "messages": [{"role": "user", "content": ask.prompt.user}],
-            "temperature": min(ask.temperature, 1.0),
             "max_tokens": ask.max_tokens,
         }
+        if ask.temperature is not None:
+            body["temperature"] = min(ask.temperature, 1.0)
         if ask.form == "json_schema":
             about = "Hand in the one verdict on the answer."
             tool = {"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}

@@ -8,6 +8,7 @@ import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.backends import ROWS, named, resolve
+from judges.child import ChildServer
 from judges.prompt import read_user_message
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
@@ -186,6 +187,29 @@ def test_a_backend_that_takes_no_form_at_all_is_asked_in_words(scripted_judge, c
     assert verdict.tier == "same"
     forms = [body.get("response_format", {}).get("type") for body in server.asked]
     assert forms == ["json_schema", "json_object", None]
+
+
+def test_a_backend_that_takes_no_temperature_is_not_told_one(scripted_judge, chat_completion):
+    answer = refuse_unless(
+        lambda body: "temperature" not in body,
+        chat_completion(VERDICT),
+        "Unsupported value: 'temperature' does not support 0",
+    )
+    server = scripted_judge(answer)
+    (verdict,), _ = ask(server, JudgeConfig(backend="custom", model="m"))
+    assert verdict.tier == "same"
+    assert "response_format" in server.asked[-1]
+    assert len(server.asked) == 2
+
+
+def test_a_judge_that_is_already_running_can_be_shared():
+    async def go():
+        async with ChildServer([]) as server:
+            config = JudgeConfig(backend="rules", url=server.url)
+            async with make_judge(config) as one, make_judge(config) as other:
+                return await one.score_one(REQUEST), await other.score_one(REQUEST)
+
+    assert [verdict.tier for verdict in asyncio.run(go())] == ["same", "same"]
 
 
 def test_a_plain_bad_request_is_a_fault_and_is_not_asked_again(scripted_judge):

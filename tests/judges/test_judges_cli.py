@@ -206,3 +206,13 @@ def test_the_embedded_judge_is_gone_when_the_parent_is_done():
     )
     assert done.returncode == 0, done.stderr
     assert not is_running(int(done.stdout))
+
+
+def test_a_ledger_that_cannot_be_opened_is_explained(rows, tmp_path):
+    no_database = tmp_path / "notes.txt"
+    no_database.write_text("these are my notes, and they are not a database of any kind\n" * 3)
+    for path in (str(no_database), str(tmp_path)):
+        done = run("score", rows, "--ledger", path)
+        assert done.returncode == 2
+        assert "cannot be opened" in done.stderr
+        assert "Traceback" not in done.stderr
