@@ -77,7 +77,7 @@ class Update:
             seed=seed,
             generation=generation,
         ).to(live_B.device)
-        self.moves_B = live_B & (self.advantages_B != 0) if self.beta == 0 else live_B
+        self.moves_B = self._moving()
         steps_S = torch.arange(settings.minibatches, device=live_B.device)
         in_step_SB = step_of_B == steps_S[:, None]
         counts_S2 = torch.stack([(in_step_SB & v).sum(-1) for v in (live_B, self.moves_B)], dim=-1)
@@ -97,6 +97,14 @@ class Update:
             parts = micro_batches(chosen, totals_B, slots=slots, size=settings.micro_batch_rows)
             self.slots += [(step, part) for part in parts]
 
+    def _moving(self) -> Tensor:
+        """The rows that have a gradient; the others are not computed."""
+        return self.live_B if self.beta else self.live_B & (self.advantages_B != 0)
+
+    def _samples_itself(self, step: int) -> bool:
+        """In the generation's first step the policy is still the one that sampled."""
+        return step == 0
+
     def loss(self, model: nn.Module) -> Tensor:
         """The next micro-batch's share of its step's loss."""
         step, rows = self.slots[self._slot]
@@ -106,8 +114,7 @@ class Update:
         part = self.batch.take(rows)
         logps_bT, entropies_bT = score(model, part)
         mask_bT = part.mask_BT(logps_bT.shape[1])
-        # In the generation's first step the policy is still the one that sampled.
-        on_policy = step == 0
+        on_policy = self._samples_itself(step)
         old_bT = logps_bT.detach() if on_policy else self._columns(self.old_logps_BT, rows, mask_bT)
         options: dict[str, Any] = {
             "aggregation": self.settings.aggregation,
@@ -143,8 +150,8 @@ class Update:
         return self._slot == len(self.slots)
 
     def _old_logps(self, model: nn.Module) -> Tensor | None:
-        """Of the steps after the first, as the policy is now, before any of them."""
-        later = [rows for step, rows in self.slots if step > 0 and len(rows)]
+        """Of the rows that a later policy will see, as the policy is now."""
+        later = [r for step, r in self.slots if len(r) and not self._samples_itself(step)]
         if not later:
             return None
         if self.settings.old_policy == "sampler":
