@@ -22,11 +22,21 @@ class ChildServer:
         self.url = ""
 
     async def __aenter__(self) -> "ChildServer":
+        await self._start(port="0")
+        return self
+
+    async def revive(self) -> None:
+        """Start it again, at the same address, if it has ended."""
+        if self._process and self._process.returncode is not None:
+            await self._start(port=self.url.removesuffix("/v1").rpartition(":")[2])
+
+    async def _start(self, *, port: str) -> None:
         root = str(Path(__file__).parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         keyless = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+        command = (sys.executable, "-m", "judges", "serve", "--with-parent", "--port", port)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "judges", "serve", "--with-parent", *self._args),
+            *(*command, *self._args),
             stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone
             stdout=asyncio.subprocess.PIPE,
             env={**keyless, "PYTHONPATH": path},
@@ -47,7 +57,6 @@ class ChildServer:
                 f"{' '.join(self._args)}` shows why"
             )
         self.url = url
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stop()

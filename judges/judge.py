@@ -10,6 +10,7 @@ from judges.asker import Asker
 from judges.backends import named
 from judges.breaker import wait_until_alive
 from judges.budget import Budget
+from judges.child import ChildServer
 from judges.config import JudgeConfig
 from judges.opening import Shared, check, open_asker, open_ledger
 from judges.panel import combine, disagree
@@ -41,6 +42,7 @@ class Judge:
         self.rubric = rubric
         self._configs = chains
         self._chains: list[list[Asker]] = []
+        self._children: list[ChildServer] = []
         self._tally = Tally()
         self._stack = AsyncExitStack()
 
@@ -67,6 +69,7 @@ class Judge:
                 ]
                 for chain in self._configs
             ]
+            self._children = shared.children
             self._stack = stack.pop_all()
         return self
 
@@ -95,6 +98,8 @@ class Judge:
         """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
 
         async def answers() -> bool:
+            for child in self._children:
+                await child.revive()
             # Never asked before, or the ledger would answer in its place.
             probe = replace(PROBE, answer=f"The heart ({secrets.token_hex(4)})")
             try:

@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from judges.asker import Asker
@@ -31,6 +31,7 @@ class Shared:
     ledger: Ledger | None
     budget: Budget
     tally: Tally
+    children: list[ChildServer] = field(default_factory=list[ChildServer])
 
 
 def check(config: JudgeConfig, rubric: Rubric) -> Backend:
@@ -74,7 +75,7 @@ async def open_asker(
         means = Means(caller=None, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
         return Asker(backend, shared.rubric, config, means)
     if backend.url is None:
-        backend = replace(backend, url=await _start_server(config, backend, stack))
+        backend = replace(backend, url=await _start_server(config, backend, shared, stack))
     manners = Manners(
         timeout_s=backend.timeout_s,
         retries=config.retries,
@@ -93,13 +94,17 @@ async def open_asker(
     return asker
 
 
-async def _start_server(config: JudgeConfig, backend: Backend, stack: AsyncExitStack) -> str:
+async def _start_server(
+    config: JudgeConfig, backend: Backend, shared: Shared, stack: AsyncExitStack
+) -> str:
     if backend.name == "llamacpp":
         assert backend.model
         return (await stack.enter_async_context(LlamaServer(backend.model))).url
     args = ["--rubric", config.rubric]
     args += ["--known", config.known] if config.known else []
-    return (await stack.enter_async_context(ChildServer(args))).url
+    child = await stack.enter_async_context(ChildServer(args))
+    shared.children.append(child)
+    return child.url
 
 
 def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:

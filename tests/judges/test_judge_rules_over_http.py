@@ -6,6 +6,7 @@ import json
 import pytest
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges.verdict import OUTAGES
 
 
 def ask(config: JudgeConfig, *answers: str, truth: str = "Vitamin C") -> list:
@@ -63,3 +64,20 @@ def test_a_judge_that_commits_first_still_finds_the_same_tier():
     verdicts, _ = ask(JudgeConfig(commit_first=True), "Vitamin C", "I like cats.")
     assert [verdict.tier for verdict in verdicts] == ["same", "off_domain"]
     assert all(isinstance(verdict, Scored) for verdict in verdicts)
+
+
+def test_an_embedded_judge_that_was_killed_is_started_again():
+    request = JudgeRequest(question="Q?", truth="Vitamin C", answer="Vitamin C")
+
+    async def go():
+        async with make_judge(JudgeConfig(retries=0, deadline_s=20)) as judge:
+            (child,) = judge._children
+            child._process.kill()
+            await child._process.wait()
+            lost = await judge.score_one(request)
+            await judge.wait_until_alive(on_pause=lambda: None, on_resume=lambda s: None)
+            return lost, await judge.score_one(request)
+
+    lost, found = asyncio.run(go())
+    assert lost.cause in OUTAGES
+    assert found.tier == "same"
