@@ -135,9 +135,11 @@ class Update:
         if not bool(self.moves_B[rows].any()):
             return loss
         now_bT = logps_bT.detach()
-        if self.beta:
+        if self.ref_logps_BT is not None:
             ref_bT = self._columns(self.ref_logps_BT, rows, mask_bT)
-            loss = loss + self.beta * kl_loss(logps_bT, old_bT, ref_bT, mask_bT, **options)
+            if self.beta:
+                loss = loss + self.beta * kl_loss(logps_bT, old_bT, ref_bT, mask_bT, **options)
+            # NaN where the reference was not asked, which is how the table says not measured.
             self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
         self._measure(rows, mask_bT, entropy_sum=entropies_bT, kl_old_sum=k3(old_bT, now_bT))
         if on_policy:
@@ -167,31 +169,30 @@ class Update:
     def _reference_logps(
         self, model: nn.Module, reference: Reference | None, seed: int
     ) -> Tensor | None:
-        if not self.beta:
-            if reference is not None:
-                self._probe_reference(model, reference, seed)
+        if reference is None:
+            assert not self.beta, "beta > 0 without a reference"
             return None
-        assert reference is not None, "beta > 0 without a reference"
+        parts = [rows for _, rows in self.slots if len(rows)]
+        if not self.beta:
+            parts = self._probe(seed)
         logps_BT = self._blank()
         with reference.standing_in():
-            for _, rows in self.slots:
-                if len(rows):
-                    mask_bT, logps_bT = self._score_quietly(model, rows)
-                    logps_BT[rows, : mask_bT.shape[1]] = logps_bT
+            for rows in parts:
+                mask_bT, logps_bT = self._score_quietly(model, rows)
+                logps_BT[rows, : mask_bT.shape[1]] = logps_bT
         return logps_BT
 
-    def _probe_reference(self, model: nn.Module, reference: Reference, seed: int) -> None:
-        candidates = (self.live_B & (self.batch.lengths_B > 0)).nonzero().flatten()
-        if not len(candidates):
-            return
+    def _probe(self, seed: int) -> list[Tensor]:
+        """A few rows of the first step, whose own log-probabilities the update will make anyway."""
+        parts = [rows for step, rows in self.slots if self._samples_itself(step) and len(rows)]
+        if not parts:
+            return []
+        candidates = torch.cat(parts)
+        candidates = candidates[self.batch.lengths_B[candidates] > 0]
         generator = torch.Generator().manual_seed(seed)
         count = -(-len(self.live_B) // PROBED_ROWS)
         picks = torch.randperm(len(candidates), generator=generator)[:count]
-        rows = candidates[picks.to(candidates.device)]
-        with reference.standing_in():
-            mask_bT, ref_bT = self._score_quietly(model, rows)
-        _, now_bT = self._score_quietly(model, rows)
-        self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
+        return [candidates[picks.to(candidates.device)]] if len(picks) else []
 
     def _score_quietly(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
         part = self.batch.take(rows)
