@@ -21,7 +21,7 @@ QUICKSTART = RunConfig(
     data=DataConfig(
         train="medical_en",
         heldout_rows=64,
-        system_prompt="Answer the medical question with the medical term only.",
+        system_prompt="You answer medical questions with one word or a short term, nothing else.",
     ),
     rollout=RolloutConfig(max_new_tokens=24, max_prompt_tokens=128),
     judge=JudgeConfig(backend="rules", rubric="medical_en"),

@@ -30,7 +30,12 @@ class Policy:
 
     def save_adapter(self, folder: Path) -> None:
         """The adapter as PEFT and vLLM read it, and beside it what it belongs to."""
-        self.model.save_pretrained(str(folder))
+        from safetensors import SafetensorError
+
+        try:
+            self.model.save_pretrained(str(folder))
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
         (folder / "base.json").write_text(json.dumps(asdict(self.loaded), indent=2) + "\n")
 
 

@@ -76,10 +76,14 @@ def run(config: RunConfig, experiment: str) -> int:
             stopped = "interrupted"
         except (EngineError, BudgetExceeded) as error:
             stopped = str(error)
-        except ValueError:
-            tracker.finish(failed=True)
-            shutil.rmtree(log.folder)
-            raise
+        except OSError as error:
+            stopped = f"{log.folder} cannot be written to ({error}). Make room, or use --out"
+        except ValueError as error:
+            if not (log.folder / "metrics.jsonl").exists():
+                tracker.finish(failed=True)
+                shutil.rmtree(log.folder)  # it was a setting, and nothing has come of the run yet
+                raise
+            stopped = str(error)
         finally:
             _ignore_interrupts()  # what is open is closed in seconds, and has to be
     return _conclude(log, tracker, stopped, began_s, experiment)

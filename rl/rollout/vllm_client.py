@@ -34,9 +34,9 @@ class VllmEngine:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "VllmEngine":
-        self._session = aiohttp.ClientSession(
-            timeout=_NO_TIMEOUT, connector=aiohttp.TCPConnector(limit=0)
-        )
+        # A kept connection may be closed by the server, between two generations, just as it is used.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(timeout=_NO_TIMEOUT, connector=connector)
         return self
 
     async def __aexit__(self, *_: object) -> None:

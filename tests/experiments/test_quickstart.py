@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,17 @@ IN_PROCESS = [*SMALL, "--rollout.engine", "transformers"]
 MARK = "GSPO_TEST_MARK"
 
 
+def a_small_disk() -> None:
+    """For a child process: every file may grow to 150 kB, as if the disk were then full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+
 class Started:
     """The quickstart in a process of its own, every descendant of which can be found again."""
 
-    def __init__(self, out: Path, args: list[str]) -> None:
+    def __init__(
+        self, out: Path, args: list[str], preexec: Callable[[], None] | None = None
+    ) -> None:
         self.mark, self.out = uuid.uuid4().hex, out
         self.process = subprocess.Popen(
             [sys.executable, "-m", "experiments.quickstart", "--out", str(out), *args],
@@ -37,6 +45,7 @@ class Started:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=preexec,
         )
 
     def read_until(self, text: str) -> str:
@@ -151,4 +160,14 @@ def test_a_vllm_that_dies_at_start_is_one_sentence_with_a_way_out(tmp_path):
     assert "--rollout.engine transformers" in output
     assert "Traceback" not in output
     assert json.loads((tmp_path / "quickstart" / "summary.json").read_text())["stopped"]
+    assert started.survivors() == []
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(tmp_path):
+    started = Started(tmp_path, [*IN_PROCESS, "--tracking.mode", "disabled"], a_small_disk)
+    status, output = started.end()
+    assert status == 1
+    assert "cannot be written to" in output
+    assert "Traceback" not in output
+    assert len(started.run().metrics) == 2
     assert started.survivors() == []

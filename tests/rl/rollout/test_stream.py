@@ -1,0 +1,127 @@
+"""Judging while sampling, with the real judge client against the real embedded judge."""
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from judges import JudgeConfig, make_judge
+from rewards import JudgedReward, RewardConfig
+from rl.data import Prompt, Row
+from rl.rollout.engine import Completion, Sampling
+from rl.rollout.stream import judged_again, outage_share, sample_and_judge
+
+SAMPLING = Sampling(max_new_tokens=8, temperature=1.0, seed=0)
+ANSWERS = ["Heart", "Liver", "Heart", "no idea at all"]
+
+
+class LetterTokenizer:
+    """A token is a character, so that a test can read what it writes."""
+
+    all_special_ids: list[int] = []
+
+    def decode(self, ids, **_):
+        return "".join(map(chr, ids))
+
+    def convert_tokens_to_ids(self, tokens):
+        return None
+
+    unk_token_id = None
+
+
+class ReversedEngine:
+    """Finishes the last prompt first."""
+
+    async def publish(self, policy, version):
+        pass
+
+    async def stream(self, prompts, sampling):
+        for i in reversed(range(len(prompts))):
+            await asyncio.sleep(0)
+            yield Completion(
+                prompt=i,
+                token_ids=[ord(letter) for letter in ANSWERS[i]],
+                logprobs=[-1.0] * len(ANSWERS[i]),
+                finish_reason="stop",
+            )
+
+
+PROMPTS = [
+    Prompt(row=Row(id=str(i), question="Which organ pumps blood?", answer="Heart"), token_ids=[65])
+    for i in range(len(ANSWERS))
+]
+
+
+async def sampled(judge):
+    reward = JudgedReward(judge, RewardConfig(family="think"), LetterTokenizer())
+    return await sample_and_judge(ReversedEngine(), reward, LetterTokenizer(), PROMPTS, SAMPLING)
+
+
+def test_rollouts_come_back_in_the_order_of_their_prompts_each_with_its_verdict():
+    async def main():
+        async with make_judge(JudgeConfig(backend="rules")) as judge:
+            return await sampled(judge)
+
+    batch = asyncio.run(main())
+    assert [rollout.reward.answer for rollout in batch.rollouts] == ANSWERS
+    assert [rollout.reward.value for rollout in batch.rollouts] == [2.0, 0.0, 2.0, 0.0]
+    assert outage_share(batch.rollouts) == 0.0
+
+
+def test_what_an_outage_left_without_a_verdict_is_judged_when_the_judge_is_back():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = JudgeConfig(
+        backend="custom", url=f"http://127.0.0.1:{port}/v1", model="rules", retries=0
+    )
+    told: list[str] = []
+
+    async def main():
+        async with make_judge(config) as judge:
+            lost = await sampled(judge)
+            server = subprocess.Popen(
+                [sys.executable, "-m", "judges", "serve", "--port", str(port)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                assert server.stdout
+                assert re.match("ready", server.stdout.readline())
+                await judge.wait_until_alive(
+                    on_pause=lambda: told.append("pause"),
+                    on_resume=lambda _: told.append("resume"),
+                )
+                reward = JudgedReward(judge, RewardConfig(family="think"), LetterTokenizer())
+                return lost, await judged_again(lost, reward)
+            finally:
+                server.terminate()
+                server.wait()
+
+    lost, found = asyncio.run(main())
+    assert outage_share(lost.rollouts) == 1.0
+    assert [rollout.reward.value for rollout in lost.rollouts] == [None] * 4
+    assert [rollout.reward.value for rollout in found.rollouts] == [2.0, 0.0, 2.0, 0.0]
+    assert [rollout.completion for rollout in found.rollouts] == [
+        rollout.completion for rollout in lost.rollouts
+    ]
+
+
+def test_an_engine_that_fails_takes_its_judging_with_it():
+    class Failing(ReversedEngine):
+        async def stream(self, prompts, sampling):
+            async for completion in ReversedEngine().stream(prompts[:2], sampling):
+                yield completion
+            raise RuntimeError("gone")
+
+    async def main():
+        async with make_judge(JudgeConfig(backend="rules")) as judge:
+            reward = JudgedReward(judge, RewardConfig(family="think"), LetterTokenizer())
+            with pytest.raises(RuntimeError, match="gone"):
+                await sample_and_judge(Failing(), reward, LetterTokenizer(), PROMPTS, SAMPLING)
+            return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+    assert len(asyncio.run(main())) <= 2  # the client's own, none of the judging

@@ -1,0 +1,101 @@
+"""The server's process, around real child processes; the real vLLM is met in the quickstart."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rl.rollout.vllm_server import ServerSettings, VllmServer
+
+ROOT = Path(__file__).parents[3]
+
+
+def settings(**changes):
+    values = {
+        "model": "nowhere",
+        "dtype": "float32",
+        "lora_rank": 8,
+        "lora_targets": ("o_proj",),
+        "max_model_len": 64,
+        "seed": 0,
+        "port": 0,
+        "on_gpu": False,
+        "memory_share": 0.4,
+        "cache_gib": 1,
+        "start_timeout_s": 1.0,
+    }
+    return ServerSettings(**(values | changes))
+
+
+def test_a_port_in_use_is_told_before_anything_starts(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--rollout.port {port} is in use"):
+            VllmServer(settings(port=port), tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):
+    server = VllmServer(settings(), tmp_path / "log")
+    try:
+        with pytest.raises(RuntimeError, match="did not come up within 1 s"):
+            server.wait()
+    finally:
+        server.stop()
+    assert server.died()
+
+
+SLEEPER = """
+import os, subprocess, sys
+os.environ["TETHERED_TO"] = str(os.getpid())
+child = subprocess.Popen([sys.executable, "-m", "rl.rollout.tethered", "sleep", "600"])
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_tethered_process_ends_with_a_parent_that_is_killed_outright():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    deadline = time.monotonic() + 30
+    while b"sleep" not in command_of(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    while command_of(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not command_of(child)
+
+
+def command_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def test_a_tethered_process_whose_parent_is_already_gone_does_not_start():
+    done = subprocess.run(
+        [sys.executable, "-m", "rl.rollout.tethered", "echo", "started"],
+        cwd=ROOT,
+        env=os.environ | {"TETHERED_TO": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "started" not in done.stdout
