@@ -125,9 +125,9 @@ class _Said:
     score: object = None
 
 
-_QUOTE = r"[\"'“”‘’「」`*_]*"
+_QUOTE = r"[\"'“”‘’「」`*_]{0,4}"
 _MENTION = re.compile(
-    rf"(?<![\w/]){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*[:：=>]\s*(?=(?P<value>[^\n]*))",
+    rf"(?<![\w/]){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*[:：=>]",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
@@ -135,13 +135,15 @@ _REFUSAL = re.compile(
     r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
     re.IGNORECASE,
 )
-_UNESCAPED = re.compile(r'\{\s*"rationale"\s*:.*,\s*"tier"\s*:\s*"(?P<tier>[^"]*)"\s*\}', re.DOTALL)
+_UNESCAPED = re.compile(
+    r'\{\s*"rationale"\s*:.*,\s*"tier"\s*:\s*"(?P<tier>[^"]*)"\s*\}[\s`]*$', re.DOTALL
+)
 
 
 def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
     objects, rest = _objects(text)
     said = [verdict for found in objects for verdict in _verdicts_in(found)]
-    mentions = [match["value"] for match in _MENTION.finditer(rest)]
+    mentions = [match.end() for match in _MENTION.finditer(rest)]
     if (count := len(said) + len(mentions)) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
     if said:
@@ -153,7 +155,8 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
             return _Said(tier=match["tier"])
         raise Faulty(FaultCause.NO_VERDICT, f"its JSON is broken: {text[:160]!r}")
     if mentions:
-        return _Said(tier=_bare(mentions[0]))
+        line, _, _ = rest[mentions[0] :].lstrip().partition("\n")
+        return _Said(tier=_bare(line))
     if _label(_bare(text)) in labels:
         return _Said(tier=_bare(text))
     if _REFUSAL.match(text):

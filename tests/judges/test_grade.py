@@ -1,6 +1,7 @@
 import contextlib
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,18 @@ def test_claims_are_read_a_line_each():
     )
     for text in ("", "none", '{"claims": []}', '{"claims": ["a"]} {"claims": ["b"]}'):
         assert cause_of(read_claims, reply(text)) is FaultCause.NO_VERDICT
+
+
+@pytest.mark.parametrize(
+    "piece", ["*", '"', "{", '{"a":', "tier", "<think>", " ", '{"tier":"x"', "\\"]
+)
+def test_a_reply_of_any_length_is_read_in_linear_time(piece):
+    def seconds(count):
+        text = reply("x" + piece * count)
+        started = time.process_time()
+        with contextlib.suppress(Faulty):
+            grade_reply(text, RUBRIC)
+        return time.process_time() - started
+
+    seconds(10)
+    assert seconds(80_000) < 40 * max(seconds(10_000), 1e-3)
