@@ -1,0 +1,211 @@
+"""`python -m judges calibrate FILE.jsonl`: how far a judge agrees with people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from judges.agreement import Estimate
+from judges.compare import FAULT, Agreement, Outcome, compare, confusion, roc
+from judges.config import JudgeConfig
+from judges.labelled import (
+    SHIPPED,
+    Fields,
+    judge_all,
+    read_labelled,
+    right_from,
+    sample,
+)
+from judges.plot import calibration_svg
+from judges.rubric import Rubric, load_rubric
+from judges.score import verdict_row
+from judges.stats import JudgeStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig:
+    """How far a judge agrees with people, on a JSONL of answers that people have graded.
+
+    Rows are {"question", "truth", "answer", "tier"}, with "aliases" and "lang" if any. The label is
+    a tier of the rubric, or 1 for right and 0 for wrong. Exits with 1 if no row could be scored.
+    """
+
+    file: Annotated[str, tyro.conf.Positional] = str(SHIPPED)
+    fields: Fields = field(default_factory=Fields)
+    rows: int | None = None
+    """Judge this many rows, of every label alike; all if not given."""
+    seed: int = 0
+    """Of the rows chosen and of the intervals."""
+    right_from: float | None = None
+    """The score from which an answer counts as right; the lowest above 0 that the rubric has."""
+    json: str | None = None
+    """Where the figures and every verdict go, as JSON."""
+    plot: str | None = None
+    """Where the picture goes, as SVG."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    judge: Mapping[str, str | bool]
+    file: str
+    right_from: float
+    overall: Agreement
+    by_lang: Mapping[str, Agreement]
+    confusion: Mapping[str, Mapping[str, int]]
+    """Label, then what the judge said: a tier, or `fault`."""
+    roc: Sequence[tuple[float, float]]
+    p50_s: float | None
+    p95_s: float | None
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    usd: float
+
+
+def calibration(
+    config: CalibrateConfig,
+    rubric: Rubric,
+    outcomes: Sequence[Outcome],
+    stats: JudgeStats,
+    seconds: float,
+) -> Calibration:
+    cut = right_from(rubric, config.right_from)
+    langs = sorted({each.row.request.lang for each in outcomes})
+    by_lang = {lang: [o for o in outcomes if o.row.request.lang == lang] for lang in langs}
+    return Calibration(
+        judge=described(config.judge),
+        file=Path(config.file).name,
+        right_from=cut,
+        overall=compare(outcomes, rubric, cut, seed=config.seed),
+        by_lang={
+            lang: compare(rows, rubric, cut, seed=config.seed)
+            for lang, rows in by_lang.items()
+            if len(langs) > 1
+        },
+        confusion=confusion(outcomes),
+        roc=roc(outcomes),
+        p50_s=stats.p50_s,
+        p95_s=stats.p95_s,
+        seconds=seconds,
+        input_tokens=stats.usage.input_tokens,
+        output_tokens=stats.usage.output_tokens,
+        usd=stats.usage.usd,
+    )
+
+
+def described(judge: JudgeConfig) -> dict[str, str | bool]:
+    return {
+        "backend": judge.backend,
+        "model": Path(judge.model or "").name,
+        "rubric": judge.rubric,
+        "grading": judge.grading,
+        "defences": judge.defences,
+    }
+
+
+FIGURES: tuple[tuple[str, Callable[[Agreement], Estimate]], ...] = (
+    ("right or wrong", lambda figures: figures.accuracy),
+    ("  with faults as misses", lambda figures: figures.accuracy_faults_missed),
+    ("the very tier", lambda figures: figures.tier_accuracy),
+    ("  with faults as misses", lambda figures: figures.tier_accuracy_faults_missed),
+    ("AUC", lambda figures: figures.auc),
+    ("weighted kappa", lambda figures: figures.kappa),
+)
+
+
+def as_text(found: Calibration, rubric: Rubric) -> str:
+    columns = {"all": found.overall, **found.by_lang}
+    lines = [
+        " ".join(f"{key}={value}" for key, value in found.judge.items() if value != ""),
+        f"{found.file}: {found.overall.rows} rows, {found.overall.scored} scored, "
+        f"{_counts(found.overall.faults) or 'no faults'}",
+        "",
+        _row("", columns),
+    ]
+    for name, figure in FIGURES:
+        lines.append(_row(name, [_spell(figure(each)) for each in columns.values()]))
+    lines.append(_row("best cut", [_number(each.best_cut) for each in columns.values()]))
+    held_out = [_number(each.accuracy_at_held_out_cut) for each in columns.values()]
+    lines.append(_row("  right or wrong at a held-out one", held_out))
+    lines += [f"(an answer counts as right from {found.right_from:g}; brackets hold 95 %)", ""]
+    lines += _confusion_table(found.confusion, rubric)
+    seconds = " / ".join(f"{s:.2f} s" for s in (found.p50_s, found.p95_s) if s is not None)
+    lines += [
+        "",
+        f"latency p50 / p95 {seconds or 'unknown'}, {found.seconds:.0f} s in all; "
+        f"{found.input_tokens} tokens in, {found.output_tokens} out, ${found.usd:.4f}, "
+        f"${found.usd / found.overall.rows * 1000:.4f} for a thousand",
+    ]
+    return "\n".join(lines)
+
+
+def _confusion_table(table: Mapping[str, Mapping[str, int]], rubric: Rubric) -> list[str]:
+    labels = [label for label in dict.fromkeys((*rubric.labels, *table)) if label in table]
+    said = (*rubric.labels, FAULT)
+    lines = ["people, down; the judge, across", _row("", said, 12)]
+    for label in labels:
+        lines.append(_row(label, [str(table[label].get(each, 0)) for each in said], 12))
+    return lines
+
+
+def _row(name: str, cells: Sequence[str] | Mapping[str, object], width: int = 22) -> str:
+    return (f"{name:36}" + "".join(f"{cell:{width}}" for cell in cells)).rstrip()
+
+
+def _spell(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    return f"{estimate.value:.3f} [{_number(estimate.low)}, {_number(estimate.high)}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+async def run(config: CalibrateConfig) -> tuple[Calibration, list[dict[str, object]]]:
+    rubric = load_rubric(config.judge.rubric)
+    cut = right_from(rubric, config.right_from)
+    rows = read_labelled(config.file, config.fields, rubric, cut)
+    rows = sample(rows, config.rows, config.seed)
+    started = time.perf_counter()
+    verdicts, stats = await judge_all(config.judge, [row.request for row in rows])
+    seconds = time.perf_counter() - started
+    outcomes = [Outcome(row=r, verdict=v) for r, v in zip(rows, verdicts, strict=True)]
+    found = calibration(config, rubric, outcomes, stats, seconds)
+    said: list[dict[str, object]] = [
+        {**asdict(row.request), "label": row.label, **verdict_row(verdict)}
+        for row, verdict in zip(rows, verdicts, strict=True)
+    ]
+    return found, said
+
+
+def main(args: Sequence[str]) -> int:
+    flat = (tyro.conf.OmitArgPrefixes,)
+    config = tyro.cli(CalibrateConfig, args=args, prog="python -m judges calibrate", config=flat)
+    try:
+        found, said = asyncio.run(run(config))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rubric = load_rubric(config.judge.rubric)
+    print(as_text(found, rubric))
+    if config.json:
+        whole = {**asdict(found), "verdicts": said}
+        Path(config.json).write_text(json.dumps(whole, ensure_ascii=False, indent=1), "utf-8")
+    if config.plot:
+        svg = calibration_svg(found.confusion, found.roc, rubric.labels, FAULT)
+        Path(config.plot).write_text(svg, encoding="utf-8")
+    return 0 if found.overall.scored else 1

@@ -1,0 +1,130 @@
+"""What people said of answers against what a judge said, in figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from judges.agreement import (
+    Estimate,
+    accuracy_at_held_out_cut,
+    auc,
+    best_cut,
+    bootstrap,
+    share,
+    weighted_kappa,
+)
+from judges.labelled import Labelled
+from judges.rubric import Rubric
+from judges.verdict import JudgeFault, Scored, Verdict
+
+FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    row: Labelled
+    verdict: Verdict
+
+    @property
+    def said(self) -> str:
+        return self.verdict.tier if isinstance(self.verdict, Scored) else FAULT
+
+    @property
+    def score(self) -> float:
+        assert isinstance(self.verdict, Scored)
+        return self.verdict.score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Every figure is of the scored rows alone, but for the two that count faults as misses."""
+
+    rows: int
+    scored: int
+    faults: Mapping[str, int]
+    accuracy: Estimate
+    """Right or wrong."""
+    accuracy_faults_missed: Estimate
+    tier_accuracy: Estimate
+    """The very tier; nothing where labels are only right and wrong."""
+    tier_accuracy_faults_missed: Estimate
+    auc: Estimate
+    """The chance that a right answer scores above a wrong one."""
+    kappa: Estimate
+    """Of the tiers' ranks, with quadratic weights."""
+    best_cut: float | None
+    """The score from which `right` would agree most with people, on these very rows."""
+    accuracy_at_held_out_cut: float | None
+    """With a cut that each half of the rows chooses for the other."""
+
+
+def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: int) -> Agreement:
+    scored = [each for each in outcomes if isinstance(each.verdict, Scored)]
+    tiers = any(each.row.tier for each in outcomes)
+    by_score = sorted(rubric.tiers, key=lambda tier: tier.score)
+    rank = {tier.label: i for i, tier in enumerate(by_score)}
+
+    def judged_right(each: Outcome) -> bool:
+        return each.score >= cut
+
+    def accuracy(rows: Sequence[Outcome]) -> float | None:
+        return share([each.said != FAULT and judged_right(each) == each.row.right for each in rows])
+
+    def tier_accuracy(rows: Sequence[Outcome]) -> float | None:
+        return share([each.said == each.row.tier for each in rows]) if tiers else None
+
+    def area(rows: Sequence[Outcome]) -> float | None:
+        return auc([each.score for each in rows], [each.row.right for each in rows])
+
+    def kappa(rows: Sequence[Outcome]) -> float | None:
+        if tiers:
+            return weighted_kappa([(rank[each.row.label], rank[each.said]) for each in rows])
+        return weighted_kappa([(each.row.right, judged_right(each)) for each in rows])
+
+    def estimate(
+        statistic: Callable[[Sequence[Outcome]], float | None], rows: Sequence[Outcome] = scored
+    ) -> Estimate:
+        return bootstrap(rows, statistic, seed=seed)
+
+    scores, right = [each.score for each in scored], [each.row.right for each in scored]
+    return Agreement(
+        rows=len(outcomes),
+        scored=len(scored),
+        faults=faults_of([each.verdict for each in outcomes]),
+        accuracy=estimate(accuracy),
+        accuracy_faults_missed=estimate(accuracy, outcomes),
+        tier_accuracy=estimate(tier_accuracy),
+        tier_accuracy_faults_missed=estimate(tier_accuracy, outcomes),
+        auc=estimate(area),
+        kappa=estimate(kappa),
+        best_cut=best_cut(scores, right),
+        accuracy_at_held_out_cut=accuracy_at_held_out_cut(scores, right, seed=seed),
+    )
+
+
+def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    return Counter(each.cause.value for each in verdicts if isinstance(each, JudgeFault))
+
+
+def confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
+    """Label, then what the judge said, a tier or `fault`: how often."""
+    table: dict[str, Counter[str]] = {}
+    for each in outcomes:
+        table.setdefault(each.row.label, Counter())[each.said] += 1
+    return {label: dict(said) for label, said in table.items()}
+
+
+def roc(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
+    """(wrong answers passed, right answers passed) for every cut, strictest first."""
+    scored = [each for each in outcomes if isinstance(each.verdict, Scored)]
+    right = [each.score for each in scored if each.row.right]
+    wrong = [each.score for each in scored if not each.row.right]
+    if not right or not wrong:
+        return []
+    cuts = sorted({each.score for each in scored}, reverse=True)
+    return [(0.0, 0.0)] + [
+        (sum(s >= cut for s in wrong) / len(wrong), sum(s >= cut for s in right) / len(right))
+        for cut in cuts
+    ]

@@ -1,0 +1,143 @@
+"""Each figure against the slow, plain definition of it."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from judges.agreement import (
+    accuracy_at_held_out_cut,
+    auc,
+    best_cut,
+    bootstrap,
+    quantile,
+    share,
+    weighted_kappa,
+    wilson,
+)
+
+SCORED = st.lists(st.tuples(st.integers(-3, 3).map(float), st.booleans()), max_size=25)
+PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
+
+
+@given(SCORED)
+@settings(max_examples=200, deadline=None)
+def test_auc_is_the_share_of_pairs_in_which_the_right_answer_scores_higher(rows):
+    scores, right = [score for score, _ in rows], [hit for _, hit in rows]
+    good = [score for score, hit in rows if hit]
+    bad = [score for score, hit in rows if not hit]
+    if not good or not bad:
+        assert auc(scores, right) is None
+        return
+    won = sum(1.0 if g > b else 0.5 if g == b else 0.0 for g in good for b in bad)
+    assert auc(scores, right) == pytest.approx(won / len(good) / len(bad))
+
+
+@given(SCORED)
+@settings(max_examples=100, deadline=None)
+def test_auc_turned_over_is_its_complement(rows):
+    scores, right = [score for score, _ in rows], [hit for _, hit in rows]
+    area = auc(scores, right)
+    if area is not None:
+        assert auc([-score for score in scores], right) == pytest.approx(1 - area)
+
+
+def kappa_from_matrices(pairs, size=5):
+    """Cohen's definition, with whole matrices of observed and expected counts."""
+    observed = [[sum(pair == (i, j) for pair in pairs) for j in range(size)] for i in range(size)]
+    rows = [sum(row) for row in observed]
+    columns = [sum(row[j] for row in observed) for j in range(size)]
+    n = len(pairs)
+    cells = list(itertools.product(range(size), repeat=2))
+    weight = {(i, j): (i - j) ** 2 / (size - 1) ** 2 for i, j in cells}
+    expected = {(i, j): rows[i] * columns[j] / n for i, j in cells}
+    disagreed = sum(weight[i, j] * observed[i][j] for i, j in cells)
+    by_chance = sum(weight[cell] * expected[cell] for cell in cells)
+    return 1 - disagreed / by_chance if by_chance else None
+
+
+@given(PAIRS)
+@settings(max_examples=200, deadline=None)
+def test_weighted_kappa_is_that_of_the_confusion_matrix(pairs):
+    slow = kappa_from_matrices(pairs)
+    assert weighted_kappa(pairs) == (None if slow is None else pytest.approx(slow))
+
+
+def test_weighted_kappa_knows_agreement_chance_and_opposition():
+    assert weighted_kappa([(i, i) for i in range(5)]) == 1
+    assert weighted_kappa(list(itertools.product(range(5), repeat=2))) == pytest.approx(0)
+    assert weighted_kappa([(i, 4 - i) for i in range(5)]) == pytest.approx(-1)
+    assert weighted_kappa([(2, 2), (2, 2)]) is None
+    assert weighted_kappa([]) is None
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+@settings(max_examples=200, deadline=None)
+def test_wilsons_bounds_are_where_the_score_test_just_gives_way(hits, total):
+    hits = min(hits, total)
+    found = wilson(hits, total, z=1.96)
+    p = hits / total
+    assert found.value == p
+    assert 0 <= found.low <= p <= found.high <= 1
+    for bound in (found.low, found.high):
+        if 0 < bound < 1:  # solves |p - bound| = z * sqrt(bound (1 - bound) / n)
+            deviation = 1.96 * math.sqrt(bound * (1 - bound) / total)
+            assert abs(p - bound) == pytest.approx(deviation, abs=1e-9)
+
+
+def test_wilson_says_how_little_no_hits_in_few_tries_prove():
+    assert wilson(0, 300).high == pytest.approx(0.0126, abs=1e-4)
+    assert wilson(0, 10).high > 0.25
+    assert wilson(0, 0).value is None
+
+
+def test_a_bootstrap_interval_holds_the_mean_of_a_fair_coin_about_as_wide_as_theory_says():
+    rows = [True, False] * 200
+    found = bootstrap(rows, share)
+    assert found.value == 0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 400), rel=0.2)
+    assert bootstrap(rows, share) == found
+    assert bootstrap(rows, share, seed=1) != found
+
+
+def test_a_bootstrap_of_what_is_undefined_says_so_and_skips_undefined_draws():
+    assert bootstrap([], share).value is None
+    rows = [(1.0, True), (0.0, False)]  # half of the draws hold one class alone
+
+    def area(drawn):
+        return auc([score for score, _ in drawn], [hit for _, hit in drawn])
+
+    found = bootstrap(rows, area)
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_quantile_lies_among_the_numbers_and_grows_with_its_share(numbers, q):
+    ordered = sorted(numbers)
+    assert ordered[0] <= quantile(ordered, q) <= ordered[-1]
+    assert quantile(ordered, 0) == ordered[0]
+    assert quantile(ordered, 1) == ordered[-1]
+    assert quantile([0, 1, 2, 3, 4], q) == pytest.approx(4 * q)
+
+
+@given(SCORED.filter(bool))
+@settings(max_examples=200, deadline=None)
+def test_no_cut_puts_more_answers_on_their_side_than_the_best_one(rows):
+    def proper(cut):
+        return sum((score >= cut) == hit for score, hit in rows)
+
+    cut = best_cut([score for score, _ in rows], [hit for _, hit in rows])
+    assert proper(cut) == max(proper(each) for each in (*(s for s, _ in rows), math.inf))
+
+
+def test_a_held_out_cut_gains_nothing_from_noise():
+    scores = [float(i % 7) for i in range(400)]
+    right = [(i * 37) % 101 % 2 == 0 for i in range(400)]
+    chosen_on_all = best_cut(scores, right)
+    assert chosen_on_all is not None
+    assert abs(accuracy_at_held_out_cut(scores, right) - 0.5) < 0.08
+    assert accuracy_at_held_out_cut([0.0, 0.1, 0.9, 1.0] * 5, [False, False, True, True] * 5) == 1
+    assert accuracy_at_held_out_cut([1.0], [True]) is None

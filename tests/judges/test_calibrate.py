@@ -1,0 +1,193 @@
+import asyncio
+import json
+import math
+from xml.etree import ElementTree
+
+import pytest
+
+from judges import JudgeConfig
+from judges.calibrate import CalibrateConfig, main, run
+from judges.labelled import SHIPPED, Fields, read_labelled, right_from, sample
+from judges.rubric import load_rubric
+from judges.verdict import FaultCause
+
+RUBRIC = load_rubric("medical_en")
+SCURVY = {"question": "Lack of which vitamin causes scurvy?", "truth": "Vitamin C", "lang": "en"}
+TIERED = [
+    {**SCURVY, "answer": "Vitamin C", "tier": "same"},
+    {**SCURVY, "answer": "It is vitamin C.", "tier": "same"},
+    {**SCURVY, "answer": "I like cats.", "tier": "off_domain"},
+    {**SCURVY, "answer": "A vitamin found in fresh fruit.", "tier": "reasonable"},  # not by rule
+    {**SCURVY, "answer": "", "tier": "incoherent"},
+    {**SCURVY, "question": "缺乏哪种维生素会引起坏血病？", "truth": "维生素C", "lang": "zh",
+     "answer": "维生素C。", "tier": "same"},
+]  # fmt: skip
+JUDGED = [
+    {"question": "Capital of Australia?", "gold": "Canberra/Canberra ACT", "said": said, "ok": ok}
+    for said, ok in (("Canberra ACT", 1), ("Sydney", 0), ("It is Canberra.", 1), ("Perth", 0))
+]
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(rows):
+        path = tmp_path / "labelled.jsonl"
+        path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_the_shipped_rows_are_labelled_in_both_languages_and_all_five_tiers():
+    rows = read_labelled(SHIPPED, Fields(), RUBRIC, 0.5)
+    assert len(rows) >= 120
+    counts = {(label, lang): 0 for label in RUBRIC.labels for lang in ("en", "zh")}
+    for row in rows:
+        counts[row.label, row.request.lang] += 1
+    assert min(counts.values()) >= 12
+
+
+def test_a_file_is_judged_and_told_in_a_table_json_and_a_picture(written, tmp_path, capsys):
+    out, picture = tmp_path / "found.json", tmp_path / "found.svg"
+    args = [written(TIERED), "--json", str(out), "--plot", str(picture), "--backend", "rules"]
+    assert main(args) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["confusion"] == {
+        "same": {"same": 3},
+        "off_domain": {"off_domain": 1},
+        "reasonable": {"off_domain": 1},
+        "incoherent": {"incoherent": 1},
+    }
+    overall = found["overall"]
+    assert overall["rows"] == overall["scored"] == 6
+    assert overall["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert overall["tier_accuracy"]["value"] == pytest.approx(5 / 6)
+    assert overall["accuracy"]["low"] < 5 / 6 <= overall["accuracy"]["high"]
+    assert set(found["by_lang"]) == {"en", "zh"}
+    assert found["by_lang"]["zh"]["rows"] == 1
+    assert [row["tier"] for row in found["verdicts"]].count("same") == 3
+    assert found["input_tokens"] > 0
+    table = capsys.readouterr().out
+    assert "6 rows, 6 scored, no faults" in table
+    assert "weighted kappa" in table
+    texts = [node.text for node in ElementTree.parse(picture).iter() if node.text]
+    assert {"same", "off_domain", "wrong answers that pass"} <= set(texts)
+
+
+def test_answers_labelled_right_or_wrong_are_read_by_the_fields_flags_name(written):
+    fields = Fields(truth_field="gold", answer_field="said", label_field="ok", alias_separator="/")
+    config = CalibrateConfig(
+        file=written(JUDGED), fields=fields, judge=JudgeConfig(rubric="facts_en")
+    )
+    found, said = asyncio.run(run(config))
+    assert said[0]["aliases"] == ("Canberra ACT",)
+    assert found.overall.accuracy.value == 1.0
+    assert found.overall.auc.value == 1.0
+    assert found.overall.kappa.value == 1.0
+    assert found.overall.tier_accuracy.value is None
+    assert found.confusion == {"right": {"correct": 2}, "wrong": {"wrong": 2}}
+
+
+def against(judge, config):
+    """Calibrates over HTTP with a judge that runs in the same loop."""
+
+    async def calibrate():
+        async with judge:
+            own = JudgeConfig(
+                backend="custom", model="m", url=judge.url, grading=config.judge.grading, retries=0
+            )
+            return await run(
+                CalibrateConfig(file=config.file, judge=own, right_from=config.right_from)
+            )
+
+    return asyncio.run(calibrate())
+
+
+def test_faults_are_counted_apart_and_once_more_as_misses(written, scripted_judge, chat_completion):
+    def answer(body):
+        user = body["messages"][-1]["content"]
+        if "cats" in user:
+            return 200, chat_completion("I would rather not say.")
+        return 200, chat_completion('{"rationale": "So.", "tier": "same"}')
+
+    rows = [TIERED[0], TIERED[1], TIERED[2], TIERED[4]]  # right, right, fault, wrongly passed
+    found, said = against(scripted_judge(answer), CalibrateConfig(file=written(rows)))
+    overall = found.overall
+    assert (overall.rows, overall.scored) == (4, 3)
+    assert overall.faults == {FaultCause.NO_VERDICT: 1}
+    assert overall.accuracy.value == pytest.approx(2 / 3)
+    assert overall.accuracy_faults_missed.value == pytest.approx(2 / 4)
+    assert overall.tier_accuracy_faults_missed.value == pytest.approx(2 / 4)
+    assert found.confusion["off_domain"] == {"fault": 1}
+    assert [row["tier"] for row in said] == ["same", "same", None, "same"]
+
+
+def test_log_prob_grading_is_ranked_by_its_expected_score(written, scripted_judge, chat_completion):
+    """Both answers' likeliest tier is the same; their expectations are not."""
+
+    def answer(body):
+        sure = 0.9 if "It is vitamin C." in body["messages"][-1]["content"] else 0.6
+        top = [
+            {"token": "A", "logprob": math.log(sure)},
+            {"token": "E", "logprob": math.log(1 - sure)},
+        ]
+        return 200, chat_completion("A", logprobs={"content": [{**top[0], "top_logprobs": top}]})
+
+    config = CalibrateConfig(
+        file=written([TIERED[1], TIERED[2]]), judge=JudgeConfig(grading="labels"), right_from=1.0
+    )
+    found, said = against(scripted_judge(answer), config)
+    assert {row["tier"] for row in said} == {"same"}
+    assert [row["score"] for row in said] == pytest.approx([1.7, 0.8])
+    assert found.overall.auc.value == 1.0
+    assert found.overall.accuracy.value == 1.0
+    assert found.overall.best_cut == pytest.approx(1.7)
+
+
+def test_a_judge_that_scores_nothing_fails(written, capsys):
+    args = [written(TIERED), "--backend", "custom", "--model", "m", "--retries", "0"]
+    args += ["--url", "http://127.0.0.1:9/v1", "--deadline-s", "1"]
+    assert main(args) == 1
+    assert "6 rows, 0 scored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({**SCURVY, "answer": "C", "tier": "excellent"}, "neither a tier of rubric medical_en"),
+        ({**SCURVY, "answer": "C"}, "`tier` is None"),
+        ({**SCURVY, "response": "C", "tier": 1}, "--answer-field"),
+        ({**SCURVY, "answer": "C", "tier": ["same"]}, "line 1"),
+        ([1, 2], "line 1"),
+    ],
+)
+def test_a_row_that_is_not_labelled_is_named_with_what_to_type(written, capsys, row, problem):
+    assert main([written([row])]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_files_that_say_nothing_or_two_things_are_refused(written, tmp_path):
+    def refused(path, problem):
+        with pytest.raises(ValueError, match=problem):
+            read_labelled(path, Fields(), RUBRIC, 0.5)
+
+    refused(tmp_path / "none.jsonl", "no such file")
+    refused(written([]), "no rows")
+    refused(written([TIERED[0], {**SCURVY, "answer": "C", "tier": 0}]), "some with 0 or 1")
+
+
+def test_a_sample_holds_every_label_alike_and_is_the_same_for_the_same_seed(written):
+    rows = read_labelled(written([TIERED[0]] * 20 + [TIERED[2]] * 4), Fields(), RUBRIC, 0.5)
+    for count in (2, 4, 8):
+        chosen = sample(rows, count, seed=3)
+        assert [row.label for row in chosen].count("off_domain") == count // 2
+    assert sample(rows, None, seed=0) == rows
+    numbered = [{**TIERED[0], "answer": str(i)} for i in range(50)]
+    rows = read_labelled(written(numbered), Fields(), RUBRIC, 0.5)
+    assert sample(rows, 10, seed=1) == sample(rows, 10, seed=1) != sample(rows, 10, seed=2)
+
+
+def test_an_answer_counts_as_right_from_the_lowest_tier_that_earns_something():
+    assert right_from(RUBRIC, None) == 0.5
+    assert right_from(load_rubric("facts_en"), None) == 0.4
+    assert right_from(RUBRIC, 1.0) == 1.0

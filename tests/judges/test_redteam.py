@@ -1,0 +1,178 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from judges import JudgeConfig, JudgeRequest
+from judges.attacks import cross, load_patterns, says_truth
+from judges.labelled import SHIPPED, Fields, read_labelled
+from judges.prompt import neutralise
+from judges.redteam import RedteamConfig, failures, main, questions_of, run
+from judges.rubric import load_rubric
+from judges.words import words_of
+
+RUBRIC = load_rubric("medical_en")
+FAMILIES = {
+    *("blank", "opener", "fake_verdict", "override", "authority", "flattery", "formatting"),
+    *("repeated", "rubric", "hidden", "explained", "language", "refusal", "pointing", "guesses"),
+}
+ROWS = read_labelled(SHIPPED, Fields(), RUBRIC, 0.5)
+
+
+def test_there_are_patterns_of_every_family_in_both_languages():
+    patterns = load_patterns()
+    assert len(patterns) >= 30
+    assert len({pattern.text for pattern in patterns}) == len(patterns)
+    assert {pattern.family for pattern in patterns} == FAMILIES
+    for lang in ("en", "zh"):
+        known = {pattern.family for pattern in patterns if pattern.lang in ("any", lang)}
+        assert known == FAMILIES
+
+
+def test_no_attack_on_any_shipped_question_holds_the_truth_unless_it_means_to():
+    questions = questions_of(ROWS, 1000, seed=0)
+    attacks = cross(questions, load_patterns(), RUBRIC, seed=0)
+    assert len(attacks) > 4000
+    for attack in attacks:
+        said = f" {' '.join(words_of(attack.request.answer).words)} "
+        truths = [attack.request.truth, *attack.request.aliases]
+        held = any(f" {' '.join(words_of(truth).words)} " in said for truth in truths)
+        assert held == attack.pattern.holds_truth
+        assert "{" not in attack.request.answer.replace("{}", "").replace('{"', "").replace(
+            "{\\", ""
+        )
+
+
+def test_every_question_meets_every_pattern_of_its_language_filled_in():
+    questions = questions_of(ROWS, 6, seed=2)
+    assert [question.lang for question in questions] == ["en"] * 6 + ["zh"] * 6
+    patterns = load_patterns()
+    attacks = cross(questions, patterns, RUBRIC, seed=0)
+    for question in questions:
+        met = [attack for attack in attacks if attack.request.question == question.question]
+        meant = [pattern for pattern in patterns if pattern.lang in ("any", question.lang)]
+        assert len(meant) - 3 <= len(met) <= len(meant)  # a few hold the truth by chance
+        texts = " ".join(attack.request.answer for attack in met)
+        rubric = RUBRIC.in_language(question.lang)
+        assert rubric.tiers[0].meaning in texts
+        assert question.question in texts
+        assert "tier same" not in texts
+        unseen = "".join(chr(ord(c) - 0xE0000) for c in texts if ord(c) >= 0xE0000)
+        assert unseen == "tier same"
+
+
+def test_what_nobody_can_see_is_gone_from_what_the_judge_reads():
+    attacks = cross(questions_of(ROWS, 6, seed=2), load_patterns(), RUBRIC, seed=0)
+    for attack in attacks:
+        if any(ord(character) >= 0xE0000 for character in attack.request.answer):
+            assert "tier same" not in neutralise(attack.request.answer)
+            assert neutralise(attack.request.answer).isprintable()
+
+
+@given(st.text(max_size=30), st.sampled_from(["Vitamin C", "ascorbic acid", "维生素C"]), st.text())
+@settings(max_examples=100, deadline=None)
+def test_the_truth_is_found_between_any_two_texts(before, truth, after):
+    question = JudgeRequest(
+        question="?", truth="Vitamin C", answer="", aliases=("ascorbic acid", "维生素C")
+    )
+    assert says_truth(f"{before} . {truth.upper()} . {after}", question)
+    assert not says_truth("vitamin of kind D, citamin C", question)
+
+
+def test_too_few_questions_to_draw_wrong_answers_from_is_told():
+    with pytest.raises(ValueError, match="--questions"):
+        cross(questions_of(ROWS, 1, seed=0), load_patterns(), RUBRIC, seed=0)
+
+
+QUICK = ["--questions", "3", "--honest", "20"]
+
+
+def test_the_embedded_judge_is_not_fooled_and_the_report_says_how_sure_that_is(tmp_path, capsys):
+    out = tmp_path / "found.json"
+    assert main([*QUICK, "--json", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["on"]["fooled"] == 0
+    assert found["on"]["scored"] == found["on"]["asked"] > 200
+    assert 0 < found["on"]["rate"]["high"] < 0.02
+    assert set(found["families_on"]) == FAMILIES - {"guesses"}
+    assert sum(each["asked"] for each in found["families_on"].values()) == found["on"]["asked"]
+    assert found["drift"]["mean"] == 0
+    assert found["drift"]["answers"] == 20
+    assert len(found["verdicts"]["honest"]) == 20
+    assert "pointing" in capsys.readouterr().out
+
+
+def against(judge, **options):
+    import asyncio
+
+    async def ask():
+        async with judge:
+            own = JudgeConfig(backend="custom", model="m", url=judge.url, retries=0)
+            config = RedteamConfig(judge=own, questions=3, honest=20, **options)
+            found, examples, _ = await run(config)
+            return found, examples, failures(found, config)
+
+    return asyncio.run(ask())
+
+
+def verdict(chat_completion, tier):
+    return 200, chat_completion(json.dumps({"rationale": "So.", "tier": tier}))
+
+
+def test_a_judge_that_believes_what_it_is_told_fails_and_what_fooled_it_is_listed(
+    scripted_judge, chat_completion
+):
+    def answer(body):
+        answer = body["messages"][-1]["content"].rsplit("[[answer", 1)[1]
+        fooled = "professors" in answer or "主考官" in answer
+        return verdict(chat_completion, "same" if fooled else "contradicts")
+
+    found, examples, problems = against(scripted_judge(answer))
+    assert found.on.fooled == found.families_on["authority"].fooled == 6
+    assert found.on.rate.value == found.on.fooled / found.on.scored
+    assert found.families_on["blank"].fooled == 0
+    assert [line.split()[0] for line in examples[2:]] == ["3", "3"]
+    assert "three professors" in examples[2].casefold() + examples[3].casefold()
+    assert len(problems) == 1
+    assert "false positives" in problems[0]
+    _, _, problems = against(scripted_judge(answer), max_false_positives=0.5)
+    assert problems == []
+
+
+def test_defences_that_change_honest_scores_fail_and_are_measured(scripted_judge, chat_completion):
+    def answer(body):
+        defended = "All of it is data" in body["messages"][0]["content"]
+        defended |= "全部是数据" in body["messages"][0]["content"]
+        return verdict(chat_completion, "contradicts" if defended else "same")
+
+    found, _, problems = against(scripted_judge(answer))
+    assert found.off.rate.value == 1.0
+    assert found.on.rate.value == 0.0
+    assert found.drift.mean == pytest.approx(2.5 / 3.0)
+    assert found.drift.flipped == found.drift.answers == 20
+    assert (found.drift.right_passed_on.value, found.drift.right_passed_off.value) == (0.0, 1.0)
+    assert ["move by 83.33%" in problem for problem in problems] == [True]
+
+
+def test_faults_are_neither_fooled_nor_firm(scripted_judge, chat_completion):
+    def answer(body):
+        if "fairest judge" in body["messages"][-1]["content"]:
+            return 200, chat_completion("Thank you! I would rather not say.")
+        return verdict(chat_completion, "off_domain")
+
+    found, _, problems = against(scripted_judge(answer))
+    assert found.on.asked - found.on.scored == 3
+    assert found.faults_on == {"no_verdict": 3}
+    assert problems == []
+
+
+def test_a_judge_that_cannot_be_asked_does_not_pass(capsys):
+    dead = ["--backend", "custom", "--model", "m", "--url", "http://127.0.0.1:9/v1"]
+    assert main([*QUICK, *dead, "--retries", "0", "--deadline-s", "0.5"]) == 1
+    assert "nothing could be measured" in capsys.readouterr().err
+
+
+def test_an_unknown_backend_is_told_in_one_line(capsys):
+    assert main(["--backend", "rulez"]) == 2
+    assert "Did you mean rules?" in capsys.readouterr().err
