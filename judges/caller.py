@@ -40,7 +40,7 @@ class Caller:
     def __init__(
         self, transport: Transport, manners: Manners, *, budget: Budget | None = None
     ) -> None:
-        self._manners = manners
+        self.manners = manners
         self._budget = budget or Budget()
         self._sender = Sender(transport, manners, self._budget)
         self._in_flight: dict[str, asyncio.Future[HttpReply | CallFailure | None]] = {}
@@ -98,7 +98,7 @@ class Caller:
         from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
         loop = asyncio.get_running_loop()
-        manners = self._manners
+        manners = self.manners
         backoff = wait_random_exponential(manners.backoff_s, manners.longest_backoff_s)
         seen: list[Passing] = [first]
         faults = 0

@@ -82,12 +82,22 @@ class Judge:
         Raises BudgetExceeded before the first call that could go beyond the budget.
         """
         deadline = self._deadline()
-        tasks = [asyncio.create_task(self._verdict(each, deadline)) for each in requests]
+        verdicts: dict[int, Verdict] = {}
+        left = iter(enumerate(requests))
+
+        async def work() -> None:
+            for place, request in left:
+                verdicts[place] = await self._verdict(request, deadline)
+
+        # A place in flight never waits for a prompt, and a million requests are not all prompts.
+        workers = min(len(requests), 2 * self._most_in_flight)
+        tasks = [asyncio.create_task(work()) for _ in range(workers)]
         try:
-            return await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+        return [verdicts[place] for place in range(len(requests))]
 
     async def score_one(self, request: JudgeRequest) -> Verdict:
         return await self._verdict(request, self._deadline())
@@ -115,6 +125,11 @@ class Judge:
             a.means.caller.stats() for chain in self._chains for a in chain if a.means.caller
         ]
         return self._tally.snapshot(callers)
+
+    @property
+    def _most_in_flight(self) -> int:
+        callers = [a.means.caller for chain in self._chains for a in chain if a.means.caller]
+        return max((caller.manners.max_in_flight for caller in callers), default=1)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.config.deadline_s

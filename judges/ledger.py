@@ -16,9 +16,9 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from judges.budget import Spent
@@ -40,13 +40,20 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS scored ON events (key) WHERE kind = 'scored';
 """
-_COLUMNS = (
-    "at, kind, key, setup, request, reply, input_tokens, output_tokens, cached_tokens, usd, cause"
-)
-_ROW = f"({','.join('?' * 11)})"
-_MOST_ROWS = 500  # SQLite's limit on parameters
 
-_Row = tuple[str | float | None, ...]
+
+class _Row(NamedTuple):
+    at: float
+    kind: str
+    key: str
+    setup: str | None
+    request: str | None
+    reply: str | None
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    usd: float
+    cause: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,7 @@ class LedgerError(Exception):
 
 
 class Ledger:
-    """`async with Ledger(path) as ledger`; one running loop, any number of tasks."""
+    """`async with Ledger(path) as ledger`; one process and one loop write it, others may read."""
 
     def __init__(self, path: str | Path, *, together_s: float = TOGETHER_S) -> None:
         self.path = Path(path)
@@ -103,6 +110,8 @@ class Ledger:
         self._writer = _open(self.path)
         self._writer.executescript(_SCHEMA)
         self._reader = _open(self.path)
+        rows = self._reader.execute("SELECT key FROM events WHERE kind = 'scored'")
+        self._known = {key for (key,) in rows}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -130,6 +139,8 @@ class Ledger:
 
     def find(self, key: str) -> Stored | None:
         """The scored reply to that key, if there ever was one."""
+        if key not in self._known:  # as nearly always, and twenty times as fast as a query
+            return None
         if (unsaved := self._unsaved.get(key)) is not None:
             return unsaved
         row = self._reader.execute(
@@ -137,7 +148,7 @@ class Ledger:
             "WHERE key = ? AND kind = 'scored'",
             (key,),
         ).fetchone()
-        if row is None:
+        if row is None:  # it could not be written
             return None
         reply, taken, given, cached, usd = row
         usage = Usage(input_tokens=taken, output_tokens=given, cached_tokens=cached, usd=usd)
@@ -149,11 +160,9 @@ class Ledger:
 
     async def scored(self, key: str, reply: bytes, usage: Usage = FREE) -> None:
         """Returns when it is on disk: hand the verdict out after, not before."""
+        self._known.add(key)
         self._unsaved[key] = Stored(reply=reply, usage=usage)
-        try:
-            await self._append("scored", key, reply=reply.decode("utf-8", "replace"), usage=usage)
-        finally:
-            self._unsaved.pop(key, None)
+        await self._append("scored", key, reply=reply.decode("utf-8", "replace"), usage=usage)
 
     async def fault(self, key: str, cause: FaultCause, usage: Usage = FREE) -> None:
         """No score came of it. It may be asked again, and what it cost is known."""
@@ -189,9 +198,8 @@ class Ledger:
         loop = asyncio.get_running_loop()
         saved = loop.create_future()
         tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        self._rows.append(
-            (time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause)
-        )
+        row = _Row(time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause)
+        self._rows.append(row)
         self._waiting.append(saved)
         if self._idle.is_set():
             self._idle.clear()
@@ -207,10 +215,14 @@ class Ledger:
         loop = asyncio.get_running_loop()
         self._saved_at = loop.time()
         job = loop.run_in_executor(self._thread, self._write, rows)
-        job.add_done_callback(lambda job: self._on_saved(job, waiting))
+        job.add_done_callback(lambda job: self._on_saved(job, rows, waiting))
 
-    def _on_saved(self, job: asyncio.Future[None], waiting: list[asyncio.Future[None]]) -> None:
+    def _on_saved(
+        self, job: asyncio.Future[None], rows: list[_Row], waiting: list[asyncio.Future[None]]
+    ) -> None:
         error = job.exception()
+        for row in rows:
+            self._unsaved.pop(row.key, None)
         for saved in waiting:
             if saved.done():
                 continue
@@ -224,13 +236,26 @@ class Ledger:
             self._idle.set()
 
     def _write(self, rows: list[_Row]) -> None:
-        # One statement a batch: each one hands Python's lock over and back, and the loop, busy,
-        # gives it up only every 5 ms.
-        for start in range(0, len(rows), _MOST_ROWS):
-            batch = rows[start : start + _MOST_ROWS]
-            values = ",".join([_ROW] * len(batch))
-            flat = [value for row in batch for value in row]
-            self._writer.execute(f"INSERT INTO events ({_COLUMNS}) VALUES {values}", flat)
+        # Few statements, because each hands Python's lock over and back, and a busy loop gives it
+        # up only every 5 ms; in powers of two, because a new statement costs as much as its rows.
+        writer = self._writer
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            while rows:
+                size = 1 << (len(rows).bit_length() - 1)
+                values = [value for row in rows[:size] for value in row]
+                writer.execute(_insert(size), values)
+                rows = rows[size:]
+            writer.execute("COMMIT")
+        except BaseException:
+            writer.execute("ROLLBACK")
+            raise
+
+
+@cache
+def _insert(rows: int) -> str:
+    row = f"({','.join('?' * len(_Row._fields))})"
+    return f"INSERT INTO events ({','.join(_Row._fields)}) VALUES {','.join([row] * rows)}"
 
 
 def without_secrets(url: str) -> str:
@@ -245,7 +270,6 @@ def _open(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_S,
-        cached_statements=_MOST_ROWS,
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

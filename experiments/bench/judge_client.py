@@ -1,0 +1,220 @@
+"""What does a judge's client cost, with 64, 256 and 1,024 requests in flight?
+
+Ours is the whole of `make_judge`: prompt, limits, retries, ledger, reading of the verdict. Beside
+it, on the same stub, clients that send a fixed request and decode the JSON: aiohttp, AsyncOpenAI
+and httpx with its own pool. CPU microseconds a request are process time over requests, threads
+included. Each measurement is a process of its own on one core, the stub on another; the arms take
+turns, and the median of the rounds counts.
+
+    python -m experiments.bench.judge_client
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges.prompt import grading_prompt
+from judges.rubric import load_rubric
+
+LEVELS = (64, 256, 1024)
+ROUNDS = {"ours": 5, "aiohttp": 5, "openai": 2, "httpx": 1}
+"""The slow ones take most of the time, and need the fewest to be told apart."""
+
+Measured = tuple[float, float, int]  # CPU seconds, wall seconds, lost
+
+
+def requests_measured(arm: str, level: int) -> int:
+    return max(4 * level, 1024) if arm in ("ours", "aiohttp") else level
+
+
+def judge_request(n: int) -> JudgeRequest:
+    """A batch of groups, as a run has them: an answer of its own each, a question every 24."""
+    answer = f"Case {n}. " + "Swollen, bleeding gums point to a lack of vitamin C. " * 6
+    return JudgeRequest(
+        question=f"Patient {n % 24}: which vitamin's deficiency causes scurvy?",
+        truth="Vitamin C",
+        answer=answer,
+        aliases=("ascorbic acid", "ascorbate"),
+    )
+
+
+def payload() -> dict[str, object]:
+    prompt = grading_prompt(judge_request(0), load_rubric("medical_en"), "schema", defences=True)
+    return {
+        "model": "stub",
+        "messages": [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ],
+        "temperature": 0.0,
+        "max_tokens": 512,
+        "response_format": {"type": "json_object"},
+    }
+
+
+async def in_flight(one: Callable[[], Awaitable[None]], level: int, count: int) -> Measured:
+    left = iter(range(count))
+
+    async def worker() -> None:
+        for _ in left:
+            await one()
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(worker() for _ in range(level)))
+    return time.process_time() - cpu, time.perf_counter() - wall, 0
+
+
+async def ours(url: str, level: int, count: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        config = JudgeConfig(
+            backend="custom",
+            url=url,
+            model="stub",
+            max_in_flight=level,
+            rpm=10_000_000,
+            tpm=10_000_000_000,
+            ledger=str(Path(folder) / "ledger.sqlite"),
+        )
+        async with make_judge(config) as judge:
+            warm_up = [judge_request(-n) for n in range(1, 2 * level + 1)]
+            await judge.score(warm_up)  # to open the connections and the adaptive limit
+            requests = [judge_request(n) for n in range(count)]
+            wall, cpu = time.perf_counter(), time.process_time()
+            verdicts = await judge.score(requests)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return cpu, wall, sum(not isinstance(verdict, Scored) for verdict in verdicts)
+
+
+async def aiohttp(url: str, level: int, count: int) -> Measured:
+    import aiohttp
+
+    body = payload()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def one() -> None:
+            async with session.post(f"{url}/chat/completions", json=body) as response:
+                json.loads((await response.json())["choices"][0]["message"]["content"])
+
+        await in_flight(one, level, level)
+        return await in_flight(one, level, count)
+
+
+async def openai(url: str, level: int, count: int) -> Measured:
+    import openai
+
+    body = payload()
+    async with openai.AsyncOpenAI(
+        base_url=url, api_key="none", max_retries=0, timeout=600
+    ) as client:
+
+        async def one() -> None:
+            completion = await client.chat.completions.create(**body)
+            json.loads(completion.choices[0].message.content)
+
+        await in_flight(one, level, level)
+        return await in_flight(one, level, count)
+
+
+async def httpx(url: str, level: int, count: int) -> Measured:
+    import httpx
+
+    body = payload()
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(limits=limits, timeout=600.0) as client:
+
+        async def one() -> None:
+            response = await client.post(f"{url}/chat/completions", json=body)
+            json.loads(response.json()["choices"][0]["message"]["content"])
+
+        return await in_flight(one, level, count)  # its freeze is no matter of warming up
+
+
+ARMS = {"ours": ours, "aiohttp": aiohttp, "openai": openai, "httpx": httpx}
+
+
+def measure(arm: str, url: str, level: int) -> Measured:
+    command = [sys.executable, "-m", __spec__.name, "--arm", arm, "--url", url]
+    result = subprocess.run(
+        [*command, "--in-flight", str(level)], stdout=subprocess.PIPE, check=True, text=True
+    )
+    cpu, wall, lost = json.loads(result.stdout.splitlines()[-1])
+    return cpu, wall, lost
+
+
+def compare(url: str) -> dict[str, object]:
+    arms = [arm for arm in ARMS if arm == "ours" or find_spec(arm)]
+    us: dict[tuple[str, int], list[float]] = {}
+    per_s: dict[tuple[str, int], list[float]] = {}
+    lost = 0
+    for level in LEVELS:
+        for turn in range(max(ROUNDS.values())):
+            for arm in (arm for arm in arms if turn < ROUNDS[arm]):
+                count = requests_measured(arm, level)
+                cpu, wall, lost_here = measure(arm, url, level)
+                us.setdefault((arm, level), []).append(cpu / count * 1e6)
+                per_s.setdefault((arm, level), []).append(count / wall)
+                lost += lost_here
+        for arm in arms:
+            cost = statistics.median(us[arm, level])
+            rate = statistics.median(per_s[arm, level])
+            print(f"{level:5} in flight  {arm:8} {cost:9.0f} us  {rate:6.0f}/s", flush=True)
+    for arm in ARMS.keys() - set(arms):
+        print(f"{arm} is not installed, so its column is null.")
+
+    def row(arm: str) -> dict[str, float] | None:
+        if arm not in arms:
+            return None
+        return {str(level): round(statistics.median(us[arm, level]), 1) for level in LEVELS}
+
+    result: dict[str, object] = {f"{arm}_us": row(arm) for arm in ARMS}
+    result["rps_1024"] = round(statistics.median(per_s["ours", 1024]))
+    result["aiohttp_rps_1024"] = round(statistics.median(per_s["aiohttp", 1024]))
+    result["lost"] = lost
+    return result
+
+
+def pin(core: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arm", choices=ARMS, help="measure only this one, here")
+    parser.add_argument("--url", help="of a stub that runs already")
+    parser.add_argument("--in-flight", type=int, default=256)
+    args = parser.parse_args()
+    if args.arm:
+        pin(0)
+        count = requests_measured(args.arm, args.in_flight)
+        print(json.dumps(asyncio.run(ARMS[args.arm](args.url, args.in_flight, count))))
+        return
+    stub = subprocess.Popen(
+        [sys.executable, "-m", "experiments.bench.stub_server", "--with-parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: pin(1),
+    )
+    try:
+        url = stub.stdout.readline().split()[1]
+        result = compare(url)
+    finally:
+        stub.terminate()
+        stub.wait()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
