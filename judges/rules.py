@@ -109,10 +109,12 @@ def load_known(path: str | Path) -> Known:
             continue
         try:
             row = json.loads(line)
-            rows.append((str(row["answer"]), tuple(row.get("aliases", ())), str(row["kind"])))
+            answer, aliases = str(row["answer"]), tuple(row.get("aliases", ()))
+            if "kind" in row:  # an answer of no kind contradicts no other
+                rows.append((answer, aliases, str(row["kind"])))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{path}, line {number}: a known answer needs `answer` and `kind` ({error!r})"
+                f"{path}, line {number}: a known answer needs `answer`, and `kind` to count ({error!r})"
             ) from error
     return Known(rows)
 

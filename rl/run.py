@@ -41,7 +41,7 @@ class Checked:
     """What could be checked, read and counted before anything was started."""
 
     config: RunConfig
-    judge: Judge
+    judge: JudgeConfig
     tokenizer: Any
     train: Sequence[Prompt]
     heldout: Sequence[Prompt]
@@ -91,7 +91,8 @@ def run(config: RunConfig, experiment: str) -> int:
 
 def _check(config: RunConfig) -> Checked:
     train_rows, heldout_rows = load_rows(config.data)
-    judge = make_judge(_judge_of(config))
+    judge = _judge_of(config)
+    make_judge(judge)
     starts_vllm = _starts_vllm(config)
     tokenizer = load_tokenizer(config.policy)
     room = context_window(config.policy) - config.rollout.max_new_tokens
@@ -137,6 +138,13 @@ def _judge_of(config: RunConfig) -> JudgeConfig:
     return dataclasses.replace(config.judge, known=str(known))
 
 
+def _judge(config: JudgeConfig, log: RunLog) -> Judge:
+    """With a ledger in the run's folder, where the judge is one that is paid."""
+    if config.ledger or config.backend in ("rules", "replay"):
+        return make_judge(config)
+    return make_judge(dataclasses.replace(config, ledger=str(log.folder / "judge.sqlite")))
+
+
 def _preflight(config: RunConfig) -> str:
     """What the judge will be asked, before it is asked anything."""
     work = Workload(
@@ -172,7 +180,7 @@ def _train(
         prompts=checked.train,
         policy=policy,
         engine=_engine(server, policy, config, log, background, opened),
-        judge=opened.enter_context(background.entered(checked.judge)),
+        judge=opened.enter_context(background.entered(_judge(checked.judge, log))),
         background=background,
         log=log,
         tracker=tracker,

@@ -7,7 +7,9 @@ import socket
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_DISABLE_WEAVE="1", WANDB_SILENT="true")
+os.environ.update(
+    HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_DISABLE_WEAVE="1", WANDB_SILENT="true"
+)
 
 _connect = socket.socket.connect
 _connect_ex = socket.socket.connect_ex

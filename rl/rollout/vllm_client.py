@@ -34,7 +34,7 @@ class VllmEngine:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "VllmEngine":
-        # A kept connection may be closed by the server, between two generations, just as it is used.
+        # The server may close a kept connection between two generations, just as it is used.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(timeout=_NO_TIMEOUT, connector=connector)
         return self

@@ -19,8 +19,8 @@ from rl.runlog import Run, read_run
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "--gspo.generations 2 --gspo.prompts 2 --gspo.group-size 4 --gspo.minibatches 2 "
-    "--gspo.micro-batch-rows 4 --data.heldout-rows 4 --rollout.max-new-tokens 12"
+    "--gspo.generations 2 --gspo.prompts 4 --gspo.group-size 4 --gspo.minibatches 2 "
+    "--gspo.micro-batch-rows 4 --data.heldout-rows 4 --rollout.max-new-tokens 20"
 ).split()
 IN_PROCESS = [*SMALL, "--rollout.engine", "transformers"]
 MARK = "GSPO_TEST_MARK"
@@ -89,11 +89,11 @@ def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_
     assert [row["generation"] for row in run.metrics] == [1, 2]
     assert [row["step"] for row in run.metrics] == [2, 4]
     for row in run.metrics:
-        assert row["rows/live"] + row["rows/dead"] == 8
+        assert row["rows/live"] + row["rows/dead"] == 16
         assert row["judge/faults"] == 0
-        assert row["kl/sampler"] < 1e-3  # the server computes what the trainer computes
+    assert_sampler_is_trainer(run)
     rollouts = list(run.rollouts())
-    assert len(rollouts) == 16
+    assert len(rollouts) == 32
     judged = [row for row in rollouts if row["judge_latency_s"] is not None]
     assert judged
     assert all(row["reward"] in {2.0, 0.5, 0.0, -0.5, -1.0} for row in rollouts)
@@ -114,12 +114,19 @@ def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_
     assert started.survivors() == []
 
 
+def assert_sampler_is_trainer(run: Run) -> None:
+    """Both compute the same log-probs; it is measured on groups that have something to learn."""
+    measured = [row["kl/sampler"] for row in run.metrics if "kl/sampler" in row]
+    assert measured
+    assert max(measured) < 1e-4
+
+
 def test_without_vllm_the_policy_samples_for_itself(tmp_path):
     started = Started(tmp_path, IN_PROCESS)
     status, output = started.end()
     assert status == 0, output
     assert started.run().summary["steps"] == 4
-    assert started.run().metrics[0]["kl/sampler"] < 1e-6
+    assert_sampler_is_trainer(started.run())
     assert not (tmp_path / "quickstart" / "vllm.log").exists()
 
 

@@ -158,9 +158,15 @@ def test_without_known_answers_a_wrong_one_is_only_beside_the_question():
     assert grade("Q?", "Vitamin C", (), "Vitamin D", Known()).rule == "off_domain"
 
 
+def test_a_known_answer_of_no_kind_contradicts_none(tmp_path):
+    path = tmp_path / "known.jsonl"
+    path.write_text('{"answer": "Vitamin C"}\n{"answer": "Vitamin D"}\n')
+    assert grade("Q?", "Vitamin C", (), "Vitamin D", load_known(path)).rule == "off_domain"
+
+
 def test_a_broken_row_of_known_answers_is_named_by_its_line(tmp_path):
     path = tmp_path / "known.jsonl"
-    path.write_text(json.dumps({"answer": "A", "kind": "k"}) + '\n{"answer": "B"}\n')
+    path.write_text(json.dumps({"answer": "A", "kind": "k"}) + '\n{"kind": "k"}\n')
     with pytest.raises(ValueError, match="line 2: a known answer needs"):
         load_known(path)
     with pytest.raises(ValueError, match="no such file"):

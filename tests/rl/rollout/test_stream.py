@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from typing import ClassVar
 
 import pytest
 
@@ -21,7 +22,7 @@ ANSWERS = ["Heart", "Liver", "Heart", "no idea at all"]
 class LetterTokenizer:
     """A token is a character, so that a test can read what it writes."""
 
-    all_special_ids: list[int] = []
+    all_special_ids: ClassVar[list[int]] = []
 
     def decode(self, ids, **_):
         return "".join(map(chr, ids))
@@ -71,6 +72,14 @@ def test_rollouts_come_back_in_the_order_of_their_prompts_each_with_its_verdict(
     assert outage_share(batch.rollouts) == 0.0
 
 
+def serving(port):
+    return subprocess.Popen(
+        [sys.executable, "-m", "judges", "serve", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_what_an_outage_left_without_a_verdict_is_judged_when_the_judge_is_back():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,11 +92,7 @@ def test_what_an_outage_left_without_a_verdict_is_judged_when_the_judge_is_back(
     async def main():
         async with make_judge(config) as judge:
             lost = await sampled(judge)
-            server = subprocess.Popen(
-                [sys.executable, "-m", "judges", "serve", "--port", str(port)],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            server = serving(port)
             try:
                 assert server.stdout
                 assert re.match("ready", server.stdout.readline())
@@ -122,6 +127,7 @@ def test_an_engine_that_fails_takes_its_judging_with_it():
             reward = JudgedReward(judge, RewardConfig(family="think"), LetterTokenizer())
             with pytest.raises(RuntimeError, match="gone"):
                 await sample_and_judge(Failing(), reward, LetterTokenizer(), PROMPTS, SAMPLING)
-            return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            await asyncio.sleep(0.01)
+            return [task.get_coro().__name__ for task in asyncio.all_tasks() if not task.done()]
 
-    assert len(asyncio.run(main())) <= 2  # the client's own, none of the judging
+    assert "_judge" not in asyncio.run(main())

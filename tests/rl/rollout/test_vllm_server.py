@@ -53,34 +53,37 @@ def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):
     assert server.died()
 
 
-SLEEPER = """
+PARENT = """
 import os, subprocess, sys
-os.environ["TETHERED_TO"] = str(os.getpid())
-child = subprocess.Popen([sys.executable, "-m", "rl.rollout.tethered", "sleep", "600"])
-print(child.pid, flush=True)
+env = os.environ | {"TETHERED_TO": str(os.getpid())}
+command = ["bash", "-c", "trap '' TERM; sleep 600 & echo $! >grandchild; wait"]
+subprocess.Popen(
+    [sys.executable, "-m", "rl.rollout.tethered", *command], env=env, start_new_session=True
+)
 sys.stdin.read()
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-def test_a_tethered_process_ends_with_a_parent_that_is_killed_outright():
+def test_all_that_is_tethered_ends_with_a_parent_that_is_killed_outright(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     parent = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", PARENT], cwd=tmp_path, stdin=subprocess.PIPE, text=True
     )
-    assert parent.stdout
-    child = int(parent.stdout.readline())
-    deadline = time.monotonic() + 30
-    while b"sleep" not in command_of(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    note = tmp_path / "grandchild"
+    wait_until(lambda: note.is_file() and note.read_text().strip() != "")
+    grandchild = int(note.read_text())
+    assert b"sleep" in command_of(grandchild)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    while command_of(child) and time.monotonic() < deadline:
+    wait_until(lambda: not command_of(grandchild))  # though it does not care for SIGTERM
+
+
+def wait_until(it_is_so, patience_s=60.0):
+    deadline = time.monotonic() + patience_s
+    while not it_is_so():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert not command_of(child)
 
 
 def command_of(pid: int) -> bytes:
