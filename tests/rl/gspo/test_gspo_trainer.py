@@ -239,3 +239,22 @@ def test_prompts_of_a_group_reach_the_rollout_together(train, settings, rollouts
     groups = [seen[0]["prompt_ids"][i : i + 4] for i in range(0, 16, 4)]
     assert all(group == [group[0]] * 4 for group in groups)
     assert len({tuple(group[0]) for group in groups}) == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_policy_that_does_not_move_has_every_ratio_at_exactly_one(
+    train, settings, tiny, dtype, checkpointing
+):
+    """The old log-probabilities are the same computation, in autocast and checkpointing too."""
+    policy = tiny()
+    for name, parameter in policy.model.named_parameters():
+        if "lora_" not in name:
+            parameter.data = parameter.data.to(dtype)
+    run = train(
+        settings(learning_rate=1e-30, minibatches=4, micro_batch_rows=2, generations=1),
+        policy=policy,
+        trl_overrides={"gradient_checkpointing": checkpointing},
+    )
+    assert run.rows[0]["ratio/min"] == run.rows[0]["ratio/max"] == 1.0
+    assert run.rows[0]["grad_norm"] > 0
