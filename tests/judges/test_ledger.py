@@ -1,0 +1,295 @@
+"""The ledger, closed properly and killed; what it says was asked is checked with the server."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges.ledger import Ledger, LedgerError, Setup, without_secrets
+from judges.verdict import FaultCause, Usage
+
+SETUP = Setup(model="m", url="http://h/v1", rubric="r", template="t", sampling="s")
+REQUEST = JudgeRequest(question="Q?", truth="T", answer="A", aliases=("a", "b"))
+BILL = Usage(input_tokens=10, output_tokens=5, cached_tokens=2, usd=0.25)
+
+
+def with_ledger(path, work):
+    async def run():
+        async with Ledger(path) as ledger:
+            ledger.register(SETUP)
+            return await work(ledger)
+
+    return asyncio.run(run())
+
+
+def test_a_scored_reply_is_found_at_once_and_after_reopening(tmp_path):
+    key = SETUP.key(REQUEST)
+
+    async def write(ledger):
+        assert ledger.find(key) is None
+        await ledger.asked(key, SETUP, REQUEST)
+        assert ledger.find(key) is None
+        saving = asyncio.ensure_future(ledger.scored(key, b'{"ok": "\xe8\xaf\x8a"}', BILL))
+        await asyncio.sleep(0)
+        assert ledger.find(key).reply == b'{"ok": "\xe8\xaf\x8a"}'  # not on disk yet, and known
+        await saving
+        return ledger.find(key)
+
+    async def read(ledger):
+        return ledger.find(key), ledger.spent(), ledger.unanswered(), ledger.setups()
+
+    written = with_ledger(tmp_path / "deep" / "ledger.sqlite", write)
+    found, spent, unanswered, setups = with_ledger(tmp_path / "deep" / "ledger.sqlite", read)
+    assert found == written
+    assert (found.reply, found.usage) == (b'{"ok": "\xe8\xaf\x8a"}', BILL)
+    assert (spent.calls, spent.tokens, spent.usd) == (1, 15, 0.25)
+    assert unanswered == []
+    assert setups == [SETUP]
+
+
+def test_faults_and_filtered_replies_are_kept_but_never_found(tmp_path):
+    async def write(ledger):
+        for cause in (FaultCause.CONTENT_FILTER, FaultCause.SERVER_ERROR):
+            await ledger.asked("k", SETUP, REQUEST)
+            await ledger.fault("k", cause, BILL)
+        return ledger.find("k"), ledger.unanswered(), ledger.spent()
+
+    found, unanswered, spent = with_ledger(tmp_path / "l.sqlite", write)
+    assert found is None
+    assert unanswered == []
+    assert spent.usd == 0.5
+
+
+def test_what_was_asked_can_be_read_by_anyone_with_sqlite(tmp_path):
+    async def write(ledger):
+        await ledger.asked(SETUP.key(REQUEST), SETUP, REQUEST)
+
+    with_ledger(tmp_path / "l.sqlite", write)
+    rows = sqlite3.connect(tmp_path / "l.sqlite").execute(
+        "SELECT request, model FROM events JOIN setups ON setup = id"
+    )
+    ((request, model),) = rows
+    assert JudgeRequest(**json.loads(request) | {"aliases": ("a", "b")}) == REQUEST
+    assert model == "m"
+
+
+def test_a_key_asked_again_after_its_fault_is_open_again(tmp_path):
+    async def write(ledger):
+        await ledger.asked("k", SETUP, REQUEST)
+        await ledger.fault("k", FaultCause.RESET)
+        await ledger.asked("k", SETUP, REQUEST)
+        return ledger.unanswered()
+
+    assert with_ledger(tmp_path / "l.sqlite", write) == ["k"]
+
+
+WORDS = st.text(max_size=6)
+REQUESTS = st.builds(
+    JudgeRequest,
+    question=WORDS,
+    truth=WORDS,
+    answer=WORDS,
+    aliases=st.lists(WORDS, max_size=2).map(tuple),
+    lang=st.sampled_from(["en", "zh"]),
+)
+
+
+@given(one=REQUESTS, other=REQUESTS, samples=st.tuples(st.integers(0, 2), st.integers(0, 2)))
+def test_keys_are_equal_exactly_when_everything_is(one, other, samples):
+    same = (one, samples[0]) == (other, samples[1])
+    assert (SETUP.key(one, sample=samples[0]) == SETUP.key(other, sample=samples[1])) == same
+
+
+@pytest.mark.parametrize("field", ["model", "url", "rubric", "template", "sampling"])
+def test_whatever_a_reply_depends_on_changes_the_key(field):
+    assert replace(SETUP, **{field: "other"}).key(REQUEST) != SETUP.key(REQUEST)
+
+
+@pytest.mark.parametrize("answer", ["\ud800 half a pair", "a\x00b", "", "诊断" * 5000])
+def test_any_answer_can_be_asked_about(tmp_path, answer):
+    request = replace(REQUEST, answer=answer)
+
+    async def write(ledger):
+        await ledger.asked(SETUP.key(request), SETUP, request)
+        await ledger.scored(SETUP.key(request), b"\xff\x00", BILL)
+        return ledger.find(SETUP.key(request))
+
+    assert with_ledger(tmp_path / "l.sqlite", write) is not None
+
+
+def test_a_url_loses_user_query_and_fragment():
+    assert without_secrets("https://me:pw@h:8/v1?key=sk-1#x") == "https://h:8/v1"
+
+
+def test_a_thousand_at_once_go_in_with_few_commits(tmp_path):
+    async def write(ledger):
+        statements: list[str] = []
+        ledger._writer.set_trace_callback(statements.append)
+        keys = [f"k{n}" for n in range(1000)]
+        await asyncio.gather(*(ledger.asked(key, SETUP, REQUEST) for key in keys))
+        await asyncio.gather(*(ledger.scored(key, b"{}") for key in keys))
+        return statements.count("COMMIT"), sum(ledger.find(key) is not None for key in keys)
+
+    commits, found = with_ledger(tmp_path / "l.sqlite", write)
+    assert found == 1000
+    assert commits <= 6
+
+
+def test_one_who_is_cancelled_does_not_take_the_others_along(tmp_path):
+    async def write(ledger):
+        first = asyncio.ensure_future(ledger.scored("a", b"{}"))
+        second = asyncio.ensure_future(ledger.scored("b", b"{}"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        return ledger.find("a"), ledger.find("b")
+
+    assert None not in with_ledger(tmp_path / "l.sqlite", write)
+
+
+def test_a_ledger_that_cannot_be_written_says_so_to_everyone_and_loses_nothing_before(tmp_path):
+    async def write(ledger):
+        await ledger.scored("a", b"{}")
+        ledger._writer.execute("PRAGMA query_only = ON")  # as a disk that became read-only would
+        outcomes = await asyncio.gather(
+            ledger.asked("b", SETUP, REQUEST), ledger.scored("c", b"{}"), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [LedgerError, LedgerError]
+        return ledger.find("a"), ledger.find("c")
+
+    found, lost = with_ledger(tmp_path / "l.sqlite", write)
+    assert found is not None
+    assert lost is None
+
+
+RUN = """
+    import asyncio, sys
+    from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+
+    async def main(url, ledger, count):
+        config = JudgeConfig(
+            backend="custom", model="m", url=url, ledger=ledger, max_in_flight=8, deadline_s=60
+        )
+        async with make_judge(config) as judge:
+            async def one(n):
+                verdict = await judge.score_one(
+                    JudgeRequest(question=f"Q{n}?", truth="T", answer="A")
+                )
+                assert isinstance(verdict, Scored), verdict
+                print(n, flush=True)
+            await asyncio.gather(*(one(n) for n in range(count)))
+
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+VERDICT = {"rationale": "The same.", "tier": "same"}
+COMPLETION = {
+    "choices": [{"message": {"content": json.dumps(VERDICT)}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 10, "completion_tokens": 5},
+}
+
+
+class Judge:
+    """Counts what it was paid for, by question, and remembers every header."""
+
+    def __init__(self) -> None:
+        self.paid: list[str] = []
+
+    async def __aenter__(self):
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self.answer)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        return self
+
+    async def __aexit__(self, *_):
+        await self._runner.cleanup()
+
+    async def answer(self, request):
+        prompt = (await request.json())["messages"][1]["content"]
+        self.paid.append(prompt.split("Q", 1)[1].split("?")[0])
+        await asyncio.sleep(0.05)
+        return web.json_response(COMPLETION)
+
+
+async def run_until(judge: Judge, ledger: Path, count: int, *, kill_after: int | None) -> int:
+    """A run in a process of its own, killed with no warning after so many verdicts."""
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", textwrap.dedent(RUN), judge.url, str(ledger), str(count)),
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    verdicts = 0
+    while await process.stdout.readline():
+        verdicts += 1
+        if verdicts == kill_after:
+            process.send_signal(signal.SIGKILL)
+            break
+    await process.wait()
+    return verdicts
+
+
+@pytest.mark.parametrize("kill_after", [1, 13])
+def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(tmp_path, kill_after):
+    async def run():
+        path = tmp_path / "ledger.sqlite"
+        async with Judge() as judge:
+            await run_until(judge, path, 40, kill_after=kill_after)
+            paid_before = list(judge.paid)
+            async with Ledger(path) as ledger:
+                open_keys = ledger.unanswered()
+                stored = ledger._reader.execute(
+                    "SELECT count(*) FROM events WHERE kind = 'scored'"
+                ).fetchone()[0]
+            # Whatever reached the judge was written down before, and nothing handed out is lost.
+            assert stored >= kill_after
+            assert len(paid_before) <= stored + len(open_keys)
+            assert len(open_keys) <= 8
+            assert await run_until(judge, path, 40, kill_after=None) == 40
+            twice = len(judge.paid) - len(set(judge.paid))
+            assert len(set(judge.paid)) == 40
+            assert twice <= len(open_keys)
+            assert len(judge.paid) - len(paid_before) == 40 - stored
+            paid = len(judge.paid)
+            assert await run_until(judge, path, 40, kill_after=None) == 40
+            assert len(judge.paid) == paid
+
+    asyncio.run(run())
+
+
+def test_no_key_and_no_header_is_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_JUDGE_KEY", "sk-very-secret")
+
+    async def run():
+        async with Judge() as judge:
+            config = JudgeConfig(
+                backend="custom",
+                model="m",
+                url=judge.url.replace("//", "//user:sk-very-secret@"),
+                key_env="MY_JUDGE_KEY",
+                ledger=str(tmp_path / "l.sqlite"),
+            )
+            async with make_judge(config) as client:
+                (verdict,) = await client.score([replace(REQUEST, question="Q1?")])
+                assert isinstance(verdict, Scored)
+                for file in tmp_path.iterdir():  # with what is still in the write-ahead log
+                    content = file.read_bytes()
+                    assert b"sk-very-secret" not in content
+                    assert b"uthorization" not in content
+
+    asyncio.run(run())
