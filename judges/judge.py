@@ -102,23 +102,22 @@ class Judge:
     async def score_one(self, request: JudgeRequest) -> Verdict:
         return await self._verdict(request, self._deadline())
 
+    async def is_alive(self) -> bool:
+        for child in self._children:
+            await child.revive()
+        # Never asked before, or the ledger would answer in its place.
+        probe = replace(PROBE, answer=f"The heart ({secrets.token_hex(4)})")
+        try:
+            await self._panel_verdict(probe, self._deadline())
+        except Faulty as fault:
+            return fault.cause not in OUTAGES
+        return True
+
     async def wait_until_alive(
         self, *, on_pause: Callable[[], None], on_resume: Callable[[float], None]
     ) -> None:
         """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
-
-        async def answers() -> bool:
-            for child in self._children:
-                await child.revive()
-            # Never asked before, or the ledger would answer in its place.
-            probe = replace(PROBE, answer=f"The heart ({secrets.token_hex(4)})")
-            try:
-                await self._panel_verdict(probe, self._deadline())
-            except Faulty as fault:
-                return fault.cause not in OUTAGES
-            return True
-
-        await wait_until_alive(answers, on_pause=on_pause, on_resume=on_resume)
+        await wait_until_alive(self.is_alive, on_pause=on_pause, on_resume=on_resume)
 
     def stats(self) -> JudgeStats:
         callers = [
