@@ -3,11 +3,16 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
+
+from judges.budget import Budget
+from judges.caller import Call, Caller, Manners
+from judges.transport import Transport
 
 
 @dataclass
@@ -61,3 +66,65 @@ def scripted_judge():
 @pytest.fixture
 def chat_completion():
     return completion
+
+
+@dataclass
+class TroubledServer:
+    """Answers by a script: (status, headers), or a word for worse. Then `always`."""
+
+    script: list[tuple[int, dict[str, str]] | str] = field(default_factory=list)
+    always: tuple[int, dict[str, str]] | str = (200, {})
+    latency_s: float = 0.0
+    bodies: list[str] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    url: str = ""
+
+    @asynccontextmanager
+    async def caller(self, budget: Budget | None = None, **manners):
+        app = web.Application()
+        app.router.add_post("/", self.handle)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        try:
+            async with Transport() as transport:
+                yield Caller(transport, Manners(**{"backoff_s": 0.01} | manners), budget=budget)
+        finally:
+            await runner.cleanup()
+
+    def call(self, body: str = "{}", **more) -> Call:
+        return Call(url=self.url, headers={"x-key": "secret"}, body=body.encode(), **more)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.times_s.append(asyncio.get_running_loop().time())
+        self.bodies.append(await request.text())
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.latency_s)
+            return await self.act(request, self.script.pop(0) if self.script else self.always)
+        finally:
+            self.in_flight -= 1
+
+    async def act(self, request: web.Request, what) -> web.StreamResponse:
+        if what == "hang":
+            await asyncio.sleep(60)
+        if what == "reset":
+            request.transport.abort()
+            return web.Response()
+        if what == "truncate":
+            reply = web.StreamResponse(headers={"content-length": "100"})
+            await reply.prepare(request)
+            await reply.write(b'{"choices"')
+            request.transport.abort()
+            return reply
+        status, headers = what
+        return web.Response(status=status, headers=headers, text=f"body {status}")
+
+
+@pytest.fixture
+def troubled():
+    return TroubledServer

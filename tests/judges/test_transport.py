@@ -244,15 +244,6 @@ def test_a_cancelled_request_takes_its_connection_with_it():
     asyncio.run(run())
 
 
-def test_redirects_are_handed_over_and_not_followed():
-    async def run():
-        raw = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
-        async with server(says(raw)) as url, Transport() as transport:
-            assert (await post(transport, url)).status == 307
-
-    asyncio.run(run())
-
-
 def test_a_server_that_is_not_ours_answers_in_chunks_and_compressed():
     async def stream(request):
         reply = web.StreamResponse()

@@ -1,0 +1,192 @@
+"""What stands before each attempt: breaker, budget, pace, intent; and the second one when late."""
+
+import asyncio
+
+import pytest
+
+from judges.budget import Budget, BudgetExceeded
+from judges.caller import Caller, CallFailure
+from judges.transport import HttpReply
+from judges.verdict import FaultCause, Usage
+
+
+def soon(seconds: float = 20.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+DEAD = {"failures_to_open": 4, "breaker_rest_s": 0.05, "retries": 0}
+
+
+def test_a_dead_judge_is_left_alone_where_another_can_be_asked(troubled):
+    async def run():
+        server = troubled(always=(500, {}))
+        async with server.caller(**DEAD, wait_when_down=False) as caller:
+            outcomes = [await caller.call(server.call(), soon()) for _ in range(20)]
+            assert {outcome.cause for outcome in outcomes[4:]} == {FaultCause.BREAKER_OPEN}
+            assert len(server.bodies) == 4
+            assert caller.stats().breaker_open
+            server.always = (200, {})
+            await asyncio.sleep(0.06)
+            assert (await caller.call(server.call(), soon())).status == 200
+            assert not caller.stats().breaker_open
+
+    asyncio.run(run())
+
+
+def test_a_dead_judge_is_waited_for_where_there_is_no_other(troubled):
+    async def run():
+        server = troubled(script=[(500, {})] * 5)
+        async with server.caller(**DEAD) as caller:
+            for _ in range(4):
+                await caller.call(server.call(), soon())
+            assert caller.stats().breaker_open
+            calls = [caller.call(server.call(), soon()) for _ in range(10)]
+            outcomes = await asyncio.gather(*calls)
+            # The first probe fails, the second one finds it alive, and all go through.
+            assert sum(isinstance(outcome, HttpReply) for outcome in outcomes) == 9
+            assert len(server.bodies) == 4 + 1 + 9
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_a_sign_of_life(troubled):
+    async def run():
+        server = troubled(script=[(500, {}), (500, {}), (500, {}), (401, {})], always=(500, {}))
+        async with server.caller(**DEAD, wait_when_down=False) as caller:
+            for _ in range(7):
+                await caller.call(server.call(), soon())
+            assert not caller.stats().breaker_open
+
+    asyncio.run(run())
+
+
+def test_the_budget_stops_calls_before_it_is_exceeded(troubled):
+    async def run():
+        server = troubled(latency_s=0.01)
+        async with server.caller(budget=Budget(max_calls=5)) as caller:
+            calls = [caller.call(server.call(), soon()) for _ in range(20)]
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert sum(isinstance(outcome, HttpReply) for outcome in outcomes) == 5
+            assert sum(isinstance(outcome, BudgetExceeded) for outcome in outcomes) == 15
+            assert len(server.bodies) == 5
+            assert caller.stats().in_flight == 0
+
+    asyncio.run(run())
+
+
+def test_retries_are_calls_too(troubled):
+    async def run():
+        server = troubled(always=(500, {}))
+        async with server.caller(budget=Budget(max_calls=3), retries=9) as caller:
+            with pytest.raises(BudgetExceeded):
+                await caller.call(server.call(), soon())
+            assert len(server.bodies) == 3
+
+    asyncio.run(run())
+
+
+def test_what_was_not_billed_is_released_and_what_may_have_been_is_not(troubled):
+    async def spent_after(always, **manners):
+        worst = Usage(input_tokens=100, usd=1.0)
+        budget = Budget()
+        server = troubled(always=always)
+        async with server.caller(budget=budget, retries=0, **manners) as caller:
+            await caller.call(server.call(worst=worst), soon())
+        return budget.spent().usd
+
+    async def run():
+        assert await spent_after((500, {})) == 0.0
+        assert await spent_after("reset") == 1.0
+        assert await spent_after("hang", timeout_s=0.05) == 1.0
+        assert await spent_after((200, {})) == 1.0  # until settle() says what it was
+
+    asyncio.run(run())
+
+
+def test_the_pace_holds_calls_back_and_names_those_it_leaves_no_time(troubled):
+    async def run():
+        server = troubled()
+        async with server.caller(rpm=1200) as caller:  # a burst of 20, then one each 50 ms
+            begun = asyncio.get_running_loop().time()
+            deadline = soon(0.2)
+            calls = [caller.call(server.call(), deadline) for _ in range(40)]
+            outcomes = await asyncio.gather(*calls)
+            causes = {out.cause for out in outcomes if isinstance(out, CallFailure)}
+            assert causes == {FaultCause.DEADLINE}
+            in_time = [time for time in server.times_s if time - begun < 0.2]
+            assert len(in_time) <= 20 + 4
+
+    asyncio.run(run())
+
+
+def test_what_must_be_on_disk_first_is_awaited_before_each_attempt(troubled):
+    async def run():
+        notes: list[int] = []
+        server = troubled(script=[(500, {}), "reset"])
+
+        async def note() -> None:
+            await asyncio.sleep(0.01)
+            notes.append(len(server.bodies))
+
+        async with server.caller() as caller:
+            await caller.call(server.call(before_send=note), soon())
+        assert notes == [0, 1, 2]
+
+    asyncio.run(run())
+
+
+async def learn_what_late_is(caller: Caller, server) -> None:
+    for _ in range(60):
+        await caller.call(server.call(), soon())
+
+
+def test_a_late_call_is_sent_again_and_the_first_reply_counts(troubled):
+    async def run():
+        server = troubled()
+        async with server.caller(hedge_share=0.2) as caller:
+            await learn_what_late_is(caller, server)
+            for _ in range(3):
+                server.script = ["hang"]
+                assert (await caller.call(server.call(), soon())).status == 200
+            await asyncio.sleep(0)
+            assert caller.stats().hedges >= 3
+            assert caller.stats().in_flight == 0
+
+    asyncio.run(run())
+
+
+def test_a_failed_first_leaves_its_hedge_to_answer(troubled):
+    async def run():
+        server = troubled()
+        async with server.caller(hedge_share=0.2, retries=0) as caller:
+            await learn_what_late_is(caller, server)
+            server.latency_s = 0.3
+            server.script = ["reset"]
+            assert (await caller.call(server.call(), soon())).status == 200
+
+    asyncio.run(run())
+
+
+def test_hedges_are_a_share_of_calls_and_no_more(troubled):
+    async def run():
+        server = troubled()
+        async with server.caller(hedge_share=0.05, timeout_s=0.3, retries=0) as caller:
+            await learn_what_late_is(caller, server)
+            server.always = "hang"
+            await asyncio.gather(*(caller.call(server.call(), soon()) for _ in range(10)))
+            stats = caller.stats()
+            assert 1 <= stats.hedges <= 0.05 * stats.calls
+
+    asyncio.run(run())
+
+
+def test_no_hedging_without_a_share(troubled):
+    async def run():
+        server = troubled()
+        async with server.caller(timeout_s=0.2, retries=0) as caller:
+            await learn_what_late_is(caller, server)
+            server.always = "hang"
+            await caller.call(server.call(), soon())
+            assert caller.stats().hedges == 0
+
+    asyncio.run(run())
