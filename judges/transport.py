@@ -1,9 +1,9 @@
 """HTTP POST, a thousand at once, over connections that are kept.
 
 A judge is one POST and one short reply, so this speaks that much HTTP itself, in judges/http1.py.
-Measured with 256 in flight, aiohttp's request machinery alone costs three times as much, httpx's
-objects over aiohttp five times, and httpx's own pool stops moving. Nothing outside this file and
-that one knows how a reply is fetched.
+Measured with 256 in flight, a request through aiohttp costs two to three times the CPU, one through
+httpx over aiohttp half as much again, and httpx's own pool stops moving. Limits, retries and a
+ledger then fit into what aiohttp alone would take.
 """
 
 import asyncio

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,7 +35,9 @@ Measured = tuple[float, float, int]  # CPU seconds, wall seconds, lost
 
 
 def requests_measured(arm: str, level: int) -> int:
-    return max(4 * level, 1024) if arm in ("ours", "aiohttp") else level
+    if arm not in ("ours", "aiohttp"):
+        return level
+    return (16 if level < 256 else 4) * level
 
 
 def judge_request(n: int) -> JudgeRequest:
@@ -143,7 +146,7 @@ ARMS = {"ours": ours, "aiohttp": aiohttp, "openai": openai, "httpx": httpx}
 
 
 def measure(arm: str, url: str, level: int) -> Measured:
-    command = [sys.executable, "-m", __spec__.name, "--arm", arm, "--url", url]
+    command = [sys.executable, "-m", "experiments.bench.judge_client", "--arm", arm, "--url", url]
     result = subprocess.run(
         [*command, "--in-flight", str(level)], stdout=subprocess.PIPE, check=True, text=True
     )
@@ -151,14 +154,16 @@ def measure(arm: str, url: str, level: int) -> Measured:
     return cpu, wall, lost
 
 
-def compare(url: str) -> dict[str, object]:
-    arms = [arm for arm in ARMS if arm == "ours" or find_spec(arm)]
+def compare(
+    url: str, levels: Sequence[int] = LEVELS, rounds: Mapping[str, int] = ROUNDS
+) -> dict[str, object]:
+    arms = [arm for arm in rounds if arm == "ours" or find_spec(arm)]
     us: dict[tuple[str, int], list[float]] = {}
     per_s: dict[tuple[str, int], list[float]] = {}
     lost = 0
-    for level in LEVELS:
-        for turn in range(max(ROUNDS.values())):
-            for arm in (arm for arm in arms if turn < ROUNDS[arm]):
+    for level in levels:
+        for turn in range(max(rounds.values())):
+            for arm in (arm for arm in arms if turn < rounds[arm]):
                 count = requests_measured(arm, level)
                 cpu, wall, lost_here = measure(arm, url, level)
                 us.setdefault((arm, level), []).append(cpu / count * 1e6)
@@ -168,17 +173,18 @@ def compare(url: str) -> dict[str, object]:
             cost = statistics.median(us[arm, level])
             rate = statistics.median(per_s[arm, level])
             print(f"{level:5} in flight  {arm:8} {cost:9.0f} us  {rate:6.0f}/s", flush=True)
-    for arm in ARMS.keys() - set(arms):
+    for arm in rounds.keys() - set(arms):
         print(f"{arm} is not installed, so its column is null.")
 
     def row(arm: str) -> dict[str, float] | None:
         if arm not in arms:
             return None
-        return {str(level): round(statistics.median(us[arm, level]), 1) for level in LEVELS}
+        return {str(level): round(statistics.median(us[arm, level]), 1) for level in levels}
 
     result: dict[str, object] = {f"{arm}_us": row(arm) for arm in ARMS}
-    result["rps_1024"] = round(statistics.median(per_s["ours", 1024]))
-    result["aiohttp_rps_1024"] = round(statistics.median(per_s["aiohttp", 1024]))
+    most = levels[-1]
+    result[f"rps_{most}"] = round(statistics.median(per_s["ours", most]))
+    result[f"aiohttp_rps_{most}"] = round(statistics.median(per_s["aiohttp", most]))
     result["lost"] = lost
     return result
 
@@ -187,6 +193,22 @@ def pin(core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+@contextmanager
+def stub() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.bench.stub_server", "--with-parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: pin(1),
+    )
+    try:
+        yield process.stdout.readline().split()[1]
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def main() -> None:
@@ -200,19 +222,8 @@ def main() -> None:
         count = requests_measured(args.arm, args.in_flight)
         print(json.dumps(asyncio.run(ARMS[args.arm](args.url, args.in_flight, count))))
         return
-    stub = subprocess.Popen(
-        [sys.executable, "-m", "experiments.bench.stub_server", "--with-parent"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: pin(1),
-    )
-    try:
-        url = stub.stdout.readline().split()[1]
+    with stub() as url:
         result = compare(url)
-    finally:
-        stub.terminate()
-        stub.wait()
     print(json.dumps(result))
 
 
