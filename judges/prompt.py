@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from judges.config import Grading
 from judges.rubric import LETTERS, Rubric
@@ -34,7 +34,10 @@ _CLOSES = re.compile(r"(?<=[|\uff5c>])>|(?<=\])\]")
 
 
 def neutralise(text: str) -> str:
-    text = _INVISIBLE.sub("", _NEWLINE.sub("\n", text))
+    if not (text.isascii() and text.replace("\n", "").isprintable()):
+        text = _INVISIBLE.sub("", _NEWLINE.sub("\n", text))
+    if not any(bracket in text for bracket in "<>[]"):
+        return text
     return _CLOSES.sub(lambda m: " " + m[0], _OPENS.sub(lambda m: m[0] + " ", text))
 
 
@@ -61,7 +64,8 @@ def grading_prompt(
     words = rubric.template
     fence = secrets.token_hex(8) if defences else UNDEFENDED_FENCE
     answer = neutralise(request.answer) if defences else _encodable(request.answer)
-    parts = [_reference(request, claims), words.answer.replace("{fence}", fence)]
+    reference = _reference(request.question, request.truth, request.aliases, claims)
+    parts = [reference, words.answer.replace("{fence}", fence)]
     parts.append(f"[[answer {fence}]]\n{answer}\n[[/answer {fence}]]")
     parts.append(words.labels_closing if grading == "labels" else words.schema_closing)
     return Prompt(system=_system(rubric, grading, defences), user="\n\n".join(parts))
@@ -71,7 +75,7 @@ def commitment_prompt(request: JudgeRequest, rubric: Rubric) -> Prompt:
     """Asks what a right answer must say, before any answer is shown."""
     rubric = rubric.in_language(request.lang)
     system = f"{rubric.task}\n\n{rubric.template.commit}\n\n{rubric.template.authority}"
-    return Prompt(system=system, user=_reference(request))
+    return Prompt(system=system, user=_reference(request.question, request.truth, request.aliases))
 
 
 @cache
@@ -92,14 +96,15 @@ def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _reference(request: JudgeRequest, claims: str = "") -> str:
+@lru_cache(maxsize=1024)
+def _reference(question: str, truth: str, aliases: tuple[str, ...], claims: str = "") -> str:
     """Question, truth and the rest: the same bytes for every answer of a group.
 
     The fence is a hash of what it encloses, so no text can hold its own closing line.
     """
-    blocks = {"question": neutralise(request.question), "truth": neutralise(request.truth)}
-    if request.aliases:
-        blocks["also accepted"] = "\n".join(_one_line(alias) for alias in request.aliases)
+    blocks = {"question": neutralise(question), "truth": neutralise(truth)}
+    if aliases:
+        blocks["also accepted"] = "\n".join(_one_line(alias) for alias in aliases)
     if claims:
         blocks["look for"] = neutralise(claims)
     fence = hashlib.sha256("\0".join(blocks.values()).encode()).hexdigest()[:16]

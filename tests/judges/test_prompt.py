@@ -116,3 +116,10 @@ def test_labels_name_a_letter_for_every_tier():
     system = prompt(JudgeRequest(question="Q?", truth="T", answer="T"), grading="labels").system
     for letter, tier in zip("ABCDE", RUBRIC.tiers, strict=True):
         assert f"- {letter} ({tier.label})" in system
+
+
+@given(st.text(alphabet="ab .\n<>[]|/?!INST{}\u200b\r\t诊｜", max_size=60))
+def test_plain_text_takes_a_shorter_way_to_the_same_end(text):
+    # A zero-width space is removed, and until then keeps the text from passing as plain.
+    assert neutralise(text) == neutralise("\u200b" + text)
+    assert neutralise(neutralise(text)) == neutralise(text)
