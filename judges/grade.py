@@ -75,14 +75,13 @@ def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
     return Graded(tier=tier.label, score=tier.score, rationale=verdict.rationale)
 
 
-def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
-    """The expected score over the tiers' letters, at the first token that says anything."""
+def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
+    """How the probability is shared among the letters, at the first token that says anything."""
     if reply.logprobs is None:
         raise Faulty(FaultCause.NO_LOGPROBS, "the reply holds no log-probs")
     nothing: dict[str, float] = {}
     top = next((top for token, top in reply.logprobs if token.strip()), nothing)
     mass_by_letter: defaultdict[str, float] = defaultdict(float)
-    letters = LETTERS[: len(rubric.tiers)]
     if len(set(re.findall(rf"\b[{letters}]\b", reply.text))) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one letter: {reply.text[:40]!r}")
     for token, logprob in top.items():
@@ -95,10 +94,17 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
             FaultCause.UNSURE,
             f"the letters hold {mass:.3f} of the probability; the reply begins {reply.text[:40]!r}",
         )
+    return {letter: p / mass for letter, p in mass_by_letter.items()}
+
+
+def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
+    """The expected score over the tiers' letters."""
+    letters = LETTERS[: len(rubric.tiers)]
+    shares = letter_shares(reply, letters)
     tiers = dict(zip(letters, rubric.tiers, strict=True))
-    score = sum(p * tiers[letter].score for letter, p in mass_by_letter.items()) / mass
-    best = max(mass_by_letter, key=lambda letter: mass_by_letter[letter])
-    spread = ", ".join(f"{tiers[c].label} {p / mass:.2f}" for c, p in mass_by_letter.items())
+    score = sum(share * tiers[letter].score for letter, share in shares.items())
+    best = max(shares, key=lambda letter: shares[letter])
+    spread = ", ".join(f"{tiers[letter].label} {share:.2f}" for letter, share in shares.items())
     return Graded(tier=tiers[best].label, score=score, rationale=spread)
 
 
