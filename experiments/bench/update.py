@@ -1,13 +1,14 @@
 """How much faster than stock TRL is the update, and is it the same gradient?
 
     python -m experiments.bench.update [--layers 30] [--prompts 20] [--longest 256]
+    python -m experiments.bench.update --shape qwen3.5-4b --longest 1024      # with a GPU
 
 Both are given the same rollouts (skewed lengths, 30 % of the groups of one opinion) on copies of a
-model of random weights (SmolLM2-135M's shapes, less deep), in one process, turn about. Timed is all
-that lies between the rewards and the last optimizer step: old log-probabilities, forwards,
-backwards. `speedup_by_trick` is what the update would lose without one, the others kept; only
-`sampler_is_old` is off by default, and what it would gain. Seconds are the process's own on a CPU,
-which other processes do not lengthen. The last line is one JSON object.
+model of random weights in a real one's shape (less deep on a CPU), in one process, turn about.
+Timed is all that lies between the rewards and the last optimizer step: old log-probabilities,
+forwards, backwards. `speedup_by_trick` is what the update would lose without one, the others kept;
+only `sampler_is_old` is off by default, and what it would gain. Seconds are the process's own on a
+CPU, which other processes do not lengthen. The last line is one JSON object.
 """
 
 import argparse
@@ -22,13 +23,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
 
+from experiments.bench.shapes import LAYERS, policy_of
 from rl.config import GSPOConfig
 
 MINIBATCHES, GROUP_SIZE = 4, 4
@@ -92,18 +93,22 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", type=int, default=6, help="SmolLM2-135M has 30")
+    parser.add_argument("--shape", choices=list(LAYERS), default="smollm2-135m")
+    parser.add_argument("--layers", type=int, help="fewer than the model has; 6 on a CPU")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--prompts", type=int, default=10, help="groups of 4 completions")
     parser.add_argument("--longest", type=int, default=96, help="tokens of the longest completion")
     parser.add_argument("--micro-batch-rows", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1, help="runs of each; the median counts")
     options = parser.parse_args()
+    if options.layers is None and not torch.cuda.is_available():
+        options.layers = 6
     print(json.dumps(measure(options)))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     rollout = Rollout(options.prompts, options.longest)
-    rollout.score(_policy(options).model)
+    rollout.score(policy_of(options.shape, layers=options.layers, dtype=options.dtype).model)
     config = GSPOConfig(
         generations=1,
         prompts=options.prompts,
@@ -152,6 +157,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "clip_seq": rollout.clipped,
         "seconds": round(seconds["ours"], 2),
         "seconds_trl": round(seconds["stock"], 2),
+        "shape": f"{options.shape}, {options.layers or LAYERS[options.shape]} layers",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
 
@@ -162,7 +168,7 @@ def _our_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace) 
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(
             config,
-            policy=_policy(options),
+            policy=policy_of(options.shape, layers=options.layers, dtype=options.dtype),
             dataset=_dataset(config),
             rollout_func=rollout,
             on_generation=lambda row: setattr(rollout, "clipped", row["clip/seq"]),
@@ -183,7 +189,7 @@ def _stock_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace
     def reward(prompts: Any, reward: list[float], **_: Any) -> list[float]:
         return reward
 
-    policy = _policy(options)
+    policy = policy_of(options.shape, layers=options.layers, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl_arguments(
             config,
@@ -193,7 +199,7 @@ def _stock_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace
             temperature=1.0,
             seed=0,
             save_every=0,
-            bf16=False,
+            bf16=options.dtype == "bfloat16",
         )
         trainer = trl.GRPOTrainer(
             model=policy.model,
@@ -301,36 +307,6 @@ def _deal_as_ours(batch: dict[str, Any]) -> dict[str, Any]:
         name: value[order] if isinstance(value, Tensor) and value.ndim else value
         for name, value in batch.items()
     }
-
-
-def _policy(options: argparse.Namespace) -> SimpleNamespace:
-    from peft import LoraConfig, get_peft_model
-    from tokenizers import Tokenizer, models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    base = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=options.layers,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            tie_word_embeddings=True,
-            pad_token_id=0,
-            eos_token_id=1,
-        )
-    ).to("cuda" if torch.cuda.is_available() else "cpu")
-    model = get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    words = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "?": 2}, unk_token="?"))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="<eos>"
-    )
-    return SimpleNamespace(model=model, tokenizer=tokenizer)
 
 
 def _dataset(config: GSPOConfig) -> Any:
