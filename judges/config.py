@@ -50,7 +50,7 @@ class JudgeConfig:
     deadline_s: float = 300.0
     """One score(); what is missing then is a fault."""
     retries: int = 5
-    """Attempts after the first, for what may pass: 429, 5xx, resets."""
+    """Attempts after the first, for 5xx, resets and timeouts. A 429 is waited out."""
     max_in_flight: int | None = None
     """Ceiling of the adaptive concurrency."""
     rpm: int | None = None

@@ -37,7 +37,7 @@ class JudgeHost:
         self._judge = judge
         self._host = host
         self._token = secrets.token_hex(16)
-        self._ranks: set[asyncio.StreamWriter] = set()
+        self._ranks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def __aenter__(self) -> str:
         self._server = await asyncio.start_server(
@@ -48,13 +48,15 @@ class JudgeHost:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for rank in self._ranks:
-            rank.close()
-        await asyncio.sleep(0)  # they close on the loop's next turn
+        for writer in self._ranks.values():
+            writer.close()
+        await asyncio.gather(*self._ranks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answering: set[asyncio.Task[None]] = set()
-        self._ranks.add(writer)
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._ranks[serving] = writer
         try:
             if not hmac.compare_digest((await reader.readline()).strip(), self._token.encode()):
                 return
@@ -67,7 +69,7 @@ class JudgeHost:
         finally:
             for task in answering:
                 task.cancel()
-            self._ranks.discard(writer)
+            del self._ranks[serving]
             writer.close()
 
     async def _answer(self, message: Message, writer: asyncio.StreamWriter) -> None:
