@@ -67,6 +67,11 @@ def build_trainer(
         rollout_func=rollout_func,
         on_generation=on_generation,
     )
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise ValueError(
+            "The update needs whole weights in every process, and FSDP or DeepSpeed would split"
+            " them. Launch without: accelerate launch --multi_gpu"
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer
 

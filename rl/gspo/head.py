@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# Logits held at once: 64 MB in float32.
+# Logits held at once: 64 MB in float32; on a GPU, where each tile reads the whole head, 256 MB.
 TILE_ELEMENTS = 2**24
+CUDA_TILE_ELEMENTS = 2**26
 
 # What a model may do to its logits beyond the head, with the value that means "nothing".
 _BENDS = {
@@ -136,7 +137,8 @@ def _compute_dtype(hidden_NH: Tensor) -> torch.dtype:
 
 
 def _tile_tokens(weight_VH: Tensor) -> int:
-    return max(1, TILE_ELEMENTS // weight_VH.shape[0])
+    elements = CUDA_TILE_ELEMENTS if weight_VH.is_cuda else TILE_ELEMENTS
+    return max(1, elements // weight_VH.shape[0])
 
 
 def _refuse_bent_logits(config: Any) -> None:

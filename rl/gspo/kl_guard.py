@@ -1,18 +1,29 @@
 """How far the policy may drift from its reference: a limit ends the run, beta may adapt."""
 
+from collections import deque
+from statistics import fmean
+
 
 class KlLimit:
+    """At beta 0 a generation's KL is that of a row or two, so it is a recent mean that counts."""
+
     def __init__(self, limit: float | None) -> None:
         self.limit = limit
+        self._recent: deque[float] = deque(maxlen=4)
 
     def check(self, kl: float | None) -> str | None:
         """Why the run must stop, or None. A KL that could not be measured stops nothing."""
-        if self.limit is None or kl is None or kl <= self.limit:
+        if self.limit is None or kl is None:
+            return None
+        self._recent.append(kl)
+        mean = fmean(self._recent)
+        if mean <= self.limit:
             return None
         return (
-            f"kl/ref is {kl:.4g}, above gspo.kl_limit {self.limit:.4g}: the policy left its"
-            " reference and its rewards may be hacks. The adapter is saved. Read the last rollouts;"
-            " to go further, raise gspo.kl_limit, lower gspo.learning_rate, or set gspo.beta"
+            f"kl/ref is {kl:.4g}, and {mean:.4g} over the last {len(self._recent)} generations,"
+            f" above gspo.kl_limit {self.limit:.4g}: the policy left its reference and its rewards"
+            " may be hacks. The adapter is saved. Read the last rollouts; to go further, raise"
+            " gspo.kl_limit, lower gspo.learning_rate, or set gspo.beta"
         )
 
 

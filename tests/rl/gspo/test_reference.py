@@ -170,6 +170,12 @@ def test_a_kl_below_the_limit_or_unknown_stops_nothing(train, settings):
     assert KlLimit(None).check(1e9) is None
 
 
+def test_one_odd_generation_does_not_end_a_run_and_a_trend_does():
+    limit = KlLimit(0.1)
+    assert [limit.check(kl) for kl in (0.02, 0.02, 0.2, 0.02, 0.02)] == [None] * 5
+    assert limit.check(0.2) is not None
+
+
 def test_beta_follows_the_kl_by_2_percent_at_most():
     controller = BetaController(0.1, 0.01)
     controller.observe(1.0)
