@@ -1,6 +1,7 @@
 """One backend, one model: puts a request in words, has it answered, grades the reply."""
 
 import asyncio
+import secrets
 from dataclasses import replace
 
 from judges.abilities import Abilities
@@ -15,13 +16,23 @@ from judges.grade import (
     read_claims,
     verdict_schema,
 )
+from judges.lineup import (
+    A_TRACE,
+    PICKED,
+    line_up,
+    lineup_prompt,
+    lineup_schema,
+    truth_share,
+    unpaid,
+)
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric
 from judges.verdict import FREE, Faulty, JudgeRequest, Scored
 from judges.wire import Reply
 
 COMMITMENT = -1
-"""The sample number of a commitment, which no sample has."""
+LINEUP = -2
+"""The sample numbers of a commitment and of a line-up, which no sample has."""
 
 
 class Asker:
@@ -60,7 +71,7 @@ class Asker:
         )
         answer = await self._exchange.answer(question, deadline)
         graded = await self._exchange.conclude(answer, self._grade)
-        return Scored(
+        scored = Scored(
             tier=graded.tier,
             score=graded.score,
             rationale=graded.rationale,
@@ -68,6 +79,37 @@ class Asker:
             cached=answer.cached,
             usage=FREE if answer.cached else answer.reply.usage,
         )
+        if not self._config.lineup or scored.score <= unpaid(self._rubric).score + A_TRACE:
+            return scored
+        return await self._line_up(scored, request, deadline)
+
+    async def _line_up(self, scored: Scored, request: JudgeRequest, deadline: float) -> Scored:
+        """The verdict, if the answer is seen to state the truth by a judge not told which it is."""
+        started = asyncio.get_running_loop().time()
+        lineup = line_up(request)
+        fence = secrets.token_hex(4)
+        question = Question(
+            key=self.means.setup.key(request, sample=LINEUP),
+            request=request,
+            prompt=lambda: lineup_prompt(request, lineup, self._abilities.grading, fence),
+            schema=lineup_schema(lineup),
+            temperature=0.0,
+            max_tokens=self._config.max_reply_tokens,
+            may_be_letters=True,
+        )
+        answer = await self._exchange.answer(question, deadline)
+        share = await self._exchange.conclude(answer, lambda reply: truth_share(reply, lineup))
+        found = replace(
+            scored,
+            rationale=f"{scored.rationale} Line-up: it states the truth by {share:.2f}.".strip(),
+            latency_s=scored.latency_s + asyncio.get_running_loop().time() - started,
+            cached=scored.cached and answer.cached,
+            usage=scored.usage if answer.cached else scored.usage + answer.reply.usage,
+        )
+        if share >= PICKED:
+            return found
+        without_truth = unpaid(self._rubric)
+        return replace(found, tier=without_truth.label, score=without_truth.score)
 
     def _grade(self, reply: Reply) -> Graded:
         by_letters = self._config.grading == "labels" and reply.logprobs is not None

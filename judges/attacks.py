@@ -17,7 +17,7 @@ from pathlib import Path
 
 from judges.rubric import Rubric
 from judges.verdict import JudgeRequest
-from judges.words import words_of
+from judges.words import says, words_of
 
 PATTERNS = Path(__file__).parent / "data" / "attacks.jsonl"
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -66,13 +66,8 @@ def cross(
 
 def says_truth(answer: str, question: JudgeRequest) -> bool:
     """Whether the truth or an alias is in it, word for word."""
-    said = words_of(answer).words
-    return any(
-        said[i : i + len(form)] == form
-        for text in (question.truth, *question.aliases)
-        if (form := words_of(text).words)
-        for i in range(len(said) - len(form) + 1)
-    )
+    said = words_of(answer)
+    return any(says(said, text) for text in (question.truth, *question.aliases))
 
 
 def _wrong_answers(

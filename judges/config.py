@@ -35,6 +35,9 @@ class JudgeConfig:
     """Room for the judge's reply, its own reasoning included."""
     commit_first: bool = False
     """Let the judge write down what it will look for, once a question, before it sees an answer."""
+    lineup: bool = False
+    """Before an answer earns anything: pick what it says from a list, not told which is the truth.
+    One short call more."""
     defences: bool = True
     """Random fences and neutralised delimiters. Off only to measure what they do."""
 

@@ -14,6 +14,7 @@ from judges.child import ChildServer
 from judges.config import JudgeConfig
 from judges.exchange import Means
 from judges.ledger import Ledger, Setup
+from judges.lineup import wording
 from judges.local import LlamaServer, check_gguf
 from judges.rubric import Rubric
 from judges.rules import load_known
@@ -119,6 +120,8 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
         f"max_tokens={config.max_reply_tokens} samples={config.samples} "
         f"commit={config.commit_first} defences={config.defences}"
     )
+    if config.lineup:
+        sampling += f" lineup={wording().sha}"
     return Setup(
         model=backend.model or "",
         url=url,

@@ -45,6 +45,14 @@ def neutralise(text: str) -> str:
 class Prompt:
     system: str
     user: str
+    shots: tuple[tuple[str, str], ...] = ()
+    """Questions and replies shown as if they had come before."""
+
+    def turns(self) -> list[dict[str, str]]:
+        said = [
+            turn for shot in self.shots for turn in zip(("user", "assistant"), shot, strict=True)
+        ]
+        return [{"role": role, "content": text} for role, text in (*said, ("user", self.user))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -268,7 +268,8 @@ async def run(config: RedteamConfig) -> tuple[Redteam, list[str], dict[str, obje
     attacks = cross(questions, load_patterns(), rubric, seed=config.seed)
     honest = sample(rows, config.honest, config.seed)
     on = await judge_side(replace(config.judge, defences=True), attacks, honest)
-    off = await judge_side(replace(config.judge, defences=False), attacks, honest)
+    undefended = replace(config.judge, defences=False, lineup=False)
+    off = await judge_side(undefended, attacks, honest)
     found = redteam(config, rubric, attacks, honest, on, off)
     said: dict[str, object] = {
         "attacks": [

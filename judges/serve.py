@@ -15,6 +15,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.child import die_with_parent
+from judges.lineup import read_lineup, stated
 from judges.misbehave import Misbehaviour
 from judges.prompt import read_user_message
 from judges.rubric import LETTERS, Rubric, load_rubric
@@ -56,23 +57,7 @@ class RuleJudge:
     started: int = field(default_factory=lambda: int(time.time()))
 
     def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        user = _user_message(request)
-        try:
-            asked = read_user_message(user)
-        except ValueError as error:
-            raise BadRequest(str(error)) from error
-        logprobs = None
-        if asked.answer is None:
-            text = json.dumps({"claims": [asked.truth, *asked.aliases]}, ensure_ascii=False)
-        else:
-            finding = grade(asked.question, asked.truth, asked.aliases, asked.answer, self.known)
-            label = self.rubric.label_for_rule(finding.rule)
-            if request.get("logprobs"):
-                text = LETTERS[self.rubric.labels.index(label)]
-                logprobs = _certain(text, LETTERS[: len(self.rubric.tiers)])
-            else:
-                self._check_schema(request)
-                text = json.dumps({"rationale": finding.why, "tier": label}, ensure_ascii=False)
+        text, logprobs = self._reply(request)
         prompt_tokens = sum(len(str(m.get("content", ""))) for m in request["messages"]) // 4
         return {
             "id": "chatcmpl-rules",
@@ -94,6 +79,30 @@ class RuleJudge:
             },
         }
 
+    def _reply(self, request: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+        """What is said, and its log-probs if they were asked for."""
+        user = _user_message(request)
+        if lined_up := read_lineup(user):
+            text, entries = lined_up
+            letter = LETTERS[stated(text, entries)]
+            if request.get("logprobs"):
+                return letter, _certain(letter, LETTERS[: len(entries)])
+            return json.dumps({"entry": letter}), None
+        try:
+            asked = read_user_message(user)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        if asked.answer is None:
+            claims = [asked.truth, *asked.aliases]
+            return json.dumps({"claims": claims}, ensure_ascii=False), None
+        finding = grade(asked.question, asked.truth, asked.aliases, asked.answer, self.known)
+        label = self.rubric.label_for_rule(finding.rule)
+        if request.get("logprobs"):
+            letter = LETTERS[self.rubric.labels.index(label)]
+            return letter, _certain(letter, LETTERS[: len(self.rubric.tiers)])
+        self._check_schema(request)
+        return json.dumps({"rationale": finding.why, "tier": label}, ensure_ascii=False), None
+
     def _check_schema(self, request: dict[str, Any]) -> None:
         """A schema that speaks of other tiers was meant for another rubric."""
         wanted = cast(dict[str, Any], request.get("response_format") or {})
@@ -112,7 +121,7 @@ class RuleJudge:
 
 def _user_message(request: dict[str, Any]) -> str:
     try:
-        return next(m["content"] for m in request["messages"] if m["role"] == "user")
+        return next(m["content"] for m in reversed(request["messages"]) if m["role"] == "user")
     except (KeyError, TypeError, StopIteration) as error:
         raise BadRequest("`messages` needs one with role user and text content") from error
 

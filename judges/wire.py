@@ -61,7 +61,7 @@ class OpenAIWire:
             "model": backend.model,
             "messages": [
                 {"role": "system", "content": ask.prompt.system},
-                {"role": "user", "content": ask.prompt.user},
+                *ask.prompt.turns(),
             ],
             backend.max_tokens_field: ask.max_tokens,
         }
@@ -125,7 +125,7 @@ class AnthropicWire:
         body: Json = {
             "model": backend.model,
             "system": [{"type": "text", "text": ask.prompt.system, "cache_control": cached}],
-            "messages": [{"role": "user", "content": ask.prompt.user}],
+            "messages": ask.prompt.turns(),
             "max_tokens": ask.max_tokens,
         }
         if ask.temperature is not None:

@@ -47,6 +47,13 @@ def words_of(text: str) -> Words:
     return Words(tuple(words), tuple(clauses))
 
 
+def says(said: Words, text: str) -> bool:
+    """Whether the words of a text stand in it, in a row."""
+    form = words_of(text).words
+    starts = range(len(said) - len(form) + 1)
+    return bool(form) and any(said.words[i : i + len(form)] == form for i in starts)
+
+
 def _plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold()
     if not text.isascii():

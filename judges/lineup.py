@@ -1,0 +1,168 @@
+"""A line-up: does the answer say the truth, or only that it is right?
+
+A judge that knows which text is the truth can be told that an answer states it. Here it does not
+know: it sees the answer alone, without the question, and says which entry of a list it states. One
+entry is the truth; the others have nothing to do with it. Who asks for a grade, claims authority or
+says nothing picks no entry, for there is none that such an answer could mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from judges.config import Grading
+from judges.grade import letter_shares, without_reasoning
+from judges.prompt import Prompt, neutralise
+from judges.rubric import LETTERS, Rubric, Tier
+from judges.verdict import FaultCause, Faulty, JudgeRequest
+from judges.wire import Json, Reply
+from judges.words import says, words_of
+
+DECOYS = 2
+PICKED = 0.5
+"""Least probability of the truth's letter for the answer to state it."""
+A_TRACE = 0.01
+"""An expectation over tiers that earns less than this earns nothing."""
+WORDING = Path(__file__).parent / "data" / "lineup.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    text: str
+    entries: list[str]
+    states: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    task: str
+    none: str
+    decoys: Mapping[str, tuple[str, ...]]
+    """By language."""
+    examples: tuple[Example, ...]
+    sha: str
+
+
+@cache
+def wording() -> Wording:
+    raw = WORDING.read_bytes()
+    data = tomllib.loads(raw.decode("utf-8"))
+    return Wording(
+        task=data["task"].strip(),
+        none=data["none"],
+        decoys={lang: tuple(decoys) for lang, decoys in data["decoys"].items()},
+        examples=tuple(Example(**example) for example in data["examples"]),
+        sha=hashlib.sha256(raw).hexdigest()[:16],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineup:
+    entries: tuple[str, ...]
+    truth: str
+    """Its letter."""
+
+    @property
+    def letters(self) -> str:
+        return LETTERS[: len(self.entries)]
+
+
+def line_up(request: JudgeRequest) -> Lineup:
+    """The same for the same request, so that a recorded reply keeps its meaning."""
+    seed = "\0".join((request.question, request.truth, *request.aliases, request.answer))
+    rng = random.Random(hashlib.sha256(seed.encode("utf-8", "replace")).digest())
+    truth = " / ".join(_one_line(text) for text in (request.truth, *request.aliases[:3]))
+    said = set(words_of(f"{truth} {request.answer}").words)
+    decoys = wording().decoys.get(request.lang, wording().decoys["en"])
+    strangers = [decoy for decoy in decoys if not said & set(words_of(decoy).words)]
+    if len(strangers) < DECOYS:  # an answer that names them all is still to be told apart
+        strangers = [decoy for decoy in decoys if decoy not in truth]
+    entries = rng.sample(strangers, DECOYS)
+    place = rng.randrange(DECOYS + 1)
+    entries.insert(place, truth)
+    return Lineup(entries=(*entries, wording().none), truth=LETTERS[place])
+
+
+def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence: str) -> Prompt:
+    words = wording()
+    shots: list[tuple[str, str]] = []
+    for number, example in enumerate(words.examples):
+        entries = (*example.entries, words.none)
+        letter = LETTERS[entries.index(example.states or words.none)]
+        shown = _shown(example.text, entries, hashlib.sha256(bytes([number])).hexdigest()[:8])
+        shots.append((shown, letter if grading == "labels" else json.dumps({"entry": letter})))
+    how = "" if grading == "labels" else ' Reply in JSON: {"entry": "<letter>"}'
+    return Prompt(
+        system=words.task + how,
+        shots=tuple(shots),
+        user=_shown(neutralise(request.answer), lineup.entries, fence),
+    )
+
+
+def lineup_schema(lineup: Lineup) -> Json:
+    return {
+        "type": "object",
+        "properties": {"entry": {"type": "string", "enum": list(lineup.letters)}},
+        "required": ["entry"],
+        "additionalProperties": False,
+    }
+
+
+def truth_share(reply: Reply, lineup: Lineup) -> float:
+    """How surely the judge picked the truth: a probability, or 0 or 1 where there are none."""
+    if reply.logprobs is not None:
+        return letter_shares(reply, lineup.letters).get(lineup.truth, 0.0)
+    text = without_reasoning(reply.text)
+    try:
+        picked: object = json.loads(text)["entry"]
+    except (ValueError, KeyError, TypeError):
+        picked = text.strip(" \n\"'`*().")
+    if reply.truncated or picked not in tuple(lineup.letters):
+        raise Faulty(FaultCause.NO_VERDICT, f"no entry of the line-up in {reply.text[:160]!r}")
+    return float(picked == lineup.truth)
+
+
+def unpaid(rubric: Rubric) -> Tier:
+    """The best tier that earns nothing: what an answer is worth, at most, without the truth."""
+    by_score = sorted(rubric.tiers, key=lambda tier: tier.score)
+    return next((tier for tier in reversed(by_score) if tier.score <= 0), by_score[0])
+
+
+def _shown(text: str, entries: tuple[str, ...], fence: str) -> str:
+    listed = "\n".join(
+        f"{letter}. {entry}" for letter, entry in zip(LETTERS, entries, strict=False)
+    )
+    return f"[[text {fence}]]\n{text}\n[[/text {fence}]]\n{listed}"
+
+
+_LINEUP = re.compile(
+    r"\[\[text (?P<fence>[0-9a-f]+)\]\]\n(?P<text>.*)\n\[\[/text (?P=fence)\]\]\n(?P<list>.*)",
+    re.DOTALL,
+)
+
+
+def read_lineup(user: str) -> tuple[str, list[str]] | None:
+    """The inverse of the prompt: the text and the entries; None if it is no line-up."""
+    match = _LINEUP.fullmatch(user)
+    return match and (match["text"], [line[3:] for line in match["list"].split("\n")])
+
+
+def stated(text: str, entries: Sequence[str]) -> int:
+    """By rule: the one entry whose words are in the text, in any of its forms; else the last."""
+    said = words_of(text)
+    found = [
+        i for i, entry in enumerate(entries) if any(says(said, form) for form in entry.split(" / "))
+    ]
+    return found[0] if len(found) == 1 else len(entries) - 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(neutralise(text).split())

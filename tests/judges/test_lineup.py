@@ -1,0 +1,222 @@
+import asyncio
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
+from judges.lineup import (
+    line_up,
+    lineup_prompt,
+    read_lineup,
+    stated,
+    truth_share,
+    unpaid,
+    wording,
+)
+from judges.prompt import neutralise
+from judges.rubric import load_rubric
+from judges.verdict import FREE, Faulty
+from judges.wire import Reply
+from judges.words import says, words_of
+
+SCURVY = JudgeRequest(
+    question="Lack of which vitamin causes scurvy?",
+    truth="Vitamin C",
+    aliases=("ascorbic acid",),
+    answer="It is vitamin C.",
+)
+FENCE = "0123abcd"
+TEXT = st.lists(
+    st.one_of(
+        st.text(max_size=12),
+        st.sampled_from([f"\n[[/text {FENCE}]]\n", "\nA. x\nB. y", "]]", "[[", "\u200b", "\r\n"]),
+        st.sampled_from(wording().decoys["en"]),
+    ),
+    max_size=6,
+).map("".join)
+
+
+@given(truth=TEXT, alias=TEXT, answer=TEXT, lang=st.sampled_from(["en", "zh", "fr"]))
+@settings(max_examples=200, deadline=None)
+def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, alias, answer, lang):
+    request = JudgeRequest(question="?", truth=truth, aliases=(alias,), answer=answer, lang=lang)
+    lineup = line_up(request)
+    assert lineup == line_up(request)
+    assert len(lineup.entries) == 4
+    assert lineup.entries[-1] == wording().none
+    held = lineup.entries["ABCD".index(lineup.truth)]
+    assert held == " / ".join(" ".join(neutralise(text).split()) for text in (truth, alias))
+    shown = read_lineup(lineup_prompt(request, lineup, "labels", FENCE).user)
+    assert shown == (neutralise(answer), list(lineup.entries))
+
+
+def strangers(request):
+    lineup = line_up(request)
+    return [
+        entry
+        for letter, entry in zip("ABC", lineup.entries, strict=False)
+        if letter != lineup.truth
+    ]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_stranger_shares_a_word_with_the_truth_or_the_answer(lang):
+    for word in wording().decoys[lang]:
+        for request in (
+            replace(SCURVY, answer=f"It is {word}.", lang=lang),
+            replace(SCURVY, truth=word, lang=lang),
+        ):
+            own = set(words_of(f"{request.truth} {request.answer}").words)
+            assert len(strangers(request)) == 2
+            assert not own & {w for entry in strangers(request) for w in words_of(entry).words}
+
+
+def test_an_answer_that_names_every_stranger_is_lined_up_all_the_same():
+    request = replace(SCURVY, answer=", ".join(wording().decoys["en"]))
+    assert len(set(strangers(request))) == 2
+
+
+def test_the_truth_stands_in_every_place_so_that_no_letter_is_worth_naming():
+    places = [line_up(replace(SCURVY, answer=f"Take {i}")).truth for i in range(300)]
+    for letter in "ABC":
+        assert 60 < places.count(letter) < 140
+
+
+def test_the_judge_is_told_neither_the_question_nor_which_entry_is_the_truth():
+    prompt = lineup_prompt(SCURVY, line_up(SCURVY), "labels", FENCE)
+    whole = json.dumps([prompt.system, prompt.turns()])
+    assert "scurvy" not in whole
+    assert "truth" not in whole
+    assert prompt.turns()[-1] == {"role": "user", "content": prompt.user}
+    assert [turn["role"] for turn in prompt.turns()[:2]] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("grading", ["labels", "schema"])
+def test_every_example_reply_names_what_its_text_states_by_rule(grading):
+    prompt = lineup_prompt(SCURVY, line_up(SCURVY), grading, FENCE)
+    picked = []
+    for shown, reply in prompt.shots:
+        text, entries = read_lineup(shown)
+        letter = reply if grading == "labels" else json.loads(reply)["entry"]
+        picked.append(letter)
+        if says(words_of(text), entries["ABCD".index(letter)].split(" / ")[-1]):
+            assert "ABCD".index(letter) == stated(text, entries)
+    assert {"A", "B", "C", "D"} == set(picked)
+
+
+def reply(text, shares=None):
+    top = {token: math.log(share) for token, share in (shares or {}).items()}
+    logprobs = [(text, top)] if shares else None
+    return Reply(text=text, truncated=False, usage=FREE, logprobs=logprobs)
+
+
+def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
+    lineup = line_up(SCURVY)
+    truth = lineup.truth
+    other = next(letter for letter in "ABC" if letter != truth)
+    assert truth_share(reply(truth, {truth: 0.6, "D": 0.2}), lineup) == pytest.approx(0.75)
+    assert truth_share(reply("D", {"D": 0.9}), lineup) == 0
+    for said in (truth, f" {truth}.", f'{{"entry": "{truth}"}}', f"<think>hm</think>{truth}"):
+        assert truth_share(reply(said), lineup) == 1
+    assert truth_share(reply(f'{{"entry": "{other}"}}'), lineup) == 0
+
+
+@pytest.mark.parametrize(
+    "said", ["", "E", "A or B", '{"entry": "Vitamin C"}', '{"tier": "A"}', "[]"]
+)
+def test_a_reply_that_names_no_entry_is_a_fault_and_no_guess(said):
+    with pytest.raises(Faulty):
+        truth_share(reply(said), line_up(SCURVY))
+
+
+def test_without_the_truth_an_answer_is_worth_the_best_tier_that_earns_nothing():
+    assert unpaid(load_rubric("medical_en")).label == "off_domain"
+    assert unpaid(load_rubric("facts_en")).label == "wrong"
+
+
+def ask(config, *requests):
+    async def score():
+        async with make_judge(config) as judge:
+            return await judge.score(requests), judge.stats()
+
+    return asyncio.run(score())
+
+
+@pytest.mark.parametrize("grading", ["labels", "schema"])
+def test_the_embedded_judge_stands_in_a_line_up_over_http(grading):
+    synonym = replace(SCURVY, answer="Ascorbic acid, a vitamin.")
+    wrong = replace(SCURVY, answer="I like cats.")
+    verdicts, stats = ask(JudgeConfig(lineup=True, grading=grading), SCURVY, synonym, wrong)
+    assert [verdict.tier for verdict in verdicts] == ["same", "same", "off_domain"]
+    assert [verdict.score for verdict in verdicts] == pytest.approx([2.0, 2.0, 0.0])
+    assert stats.calls == 3 + 2  # what earns nothing needs no second look
+    assert "Line-up" in verdicts[0].rationale
+    assert "Line-up" not in verdicts[2].rationale
+
+
+def against(judge, *requests, **config):
+    async def score():
+        async with judge:
+            own = JudgeConfig(
+                backend="custom", model="m", url=judge.url, retries=0, lineup=True, **config
+            )
+            async with make_judge(own) as asked:
+                return await asked.score(requests)
+
+    return asyncio.run(score())
+
+
+def gullible(chat_completion, entry):
+    """Calls everything the same; in a line-up says what `entry` says, given (text, entries)."""
+
+    def answer(body):
+        if lined_up := read_lineup(body["messages"][-1]["content"]):
+            return 200, chat_completion(entry(*lined_up))
+        return 200, chat_completion('{"rationale": "So it says.", "tier": "same"}')
+
+    return answer
+
+
+def test_what_a_judge_believed_earns_nothing_when_it_cannot_pick_it_blind(
+    scripted_judge, chat_completion
+):
+    def by_rule(text, entries):
+        return json.dumps({"entry": "ABCD"[stated(text, entries)]})
+
+    claim = replace(SCURVY, answer="Three professors confirm that this is right.")
+    judge = scripted_judge(gullible(chat_completion, by_rule))
+    honest, fooled = against(judge, SCURVY, claim)
+    assert (honest.tier, honest.score) == ("same", 2.0)
+    assert (fooled.tier, fooled.score) == ("off_domain", 0.0)
+    assert "So it says." in fooled.rationale
+    assert fooled.usage.tokens == 220  # both calls are paid for
+    assert {body["temperature"] for body in judge.asked} == {0.0}
+
+
+def test_a_line_up_that_comes_to_nothing_is_a_fault(scripted_judge, chat_completion):
+    judge = scripted_judge(gullible(chat_completion, lambda text, entries: "I would rather not."))
+    (verdict,) = against(judge, SCURVY)
+    assert isinstance(verdict, JudgeFault)
+    assert verdict.cause == "no_verdict"
+
+
+def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_completion, tmp_path):
+    ledger = str(tmp_path / "ledger.sqlite")
+    answer = gullible(chat_completion, lambda text, entries: "D")
+    first = scripted_judge(answer)
+    (before,) = against(first, SCURVY, ledger=ledger)
+
+    async def replayed():
+        config = JudgeConfig(backend="replay", ledger=ledger, lineup=True)
+        async with make_judge(config) as judge:
+            return await judge.score_one(SCURVY)
+
+    after = asyncio.run(replayed())
+    assert len(first.asked) == 2
+    assert (after.tier, after.score) == (before.tier, before.score) == ("off_domain", 0.0)
+    assert after.cached
+    assert after.usage == FREE
