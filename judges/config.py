@@ -36,8 +36,7 @@ class JudgeConfig:
     commit_first: bool = False
     """Let the judge write down what it will look for, once a question, before it sees an answer."""
     lineup: bool = False
-    """Ask again before an answer earns anything: which entry of a list does it state? The judge is
-    not told which is the truth."""
+    """Before an answer earns anything: which entry of a list is it? The truth is not marked."""
     defences: bool = True
     """Random fences and neutralised delimiters. Off only to measure what they do."""
 
