@@ -278,6 +278,7 @@ def _open(path: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 8192")  # the only time it waits for the disk
     return connection
 
 
