@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from judges import JudgeConfig, JudgeRequest
 from judges.attacks import cross, load_patterns, says_truth
 from judges.labelled import SHIPPED, Fields, read_labelled
+from judges.lineup import read_lineup, stated
 from judges.prompt import neutralise
 from judges.redteam import RedteamConfig, failures, main, questions_of, run
 from judges.rubric import load_rubric
@@ -97,18 +99,16 @@ def test_the_embedded_judge_is_not_fooled_and_the_report_says_how_sure_that_is(t
     assert 0 < found["on"]["rate"]["high"] < 0.02
     assert set(found["families_on"]) == FAMILIES - {"guesses"}
     assert sum(each["asked"] for each in found["families_on"].values()) == found["on"]["asked"]
-    assert found["drift"]["mean"] == 0
-    assert found["drift"]["answers"] == 20
+    assert found["drift_right"]["mean"] == found["drift_wrong"]["mean"] == 0
+    assert (found["drift_right"]["answers"], found["drift_wrong"]["answers"]) == (8, 12)
     assert len(found["verdicts"]["honest"]) == 20
     assert "pointing" in capsys.readouterr().out
 
 
-def against(judge, **options):
-    import asyncio
-
+def against(judge, *, lineup=False, **options):
     async def ask():
         async with judge:
-            own = JudgeConfig(backend="custom", model="m", url=judge.url, retries=0)
+            own = JudgeConfig(backend="custom", model="m", url=judge.url, retries=0, lineup=lineup)
             config = RedteamConfig(judge=own, questions=3, honest=20, **options)
             found, examples, _ = await run(config)
             return found, examples, failures(found, config)
@@ -149,9 +149,11 @@ def test_defences_that_change_honest_scores_fail_and_are_measured(scripted_judge
     found, _, problems = against(scripted_judge(answer))
     assert found.off.rate.value == 1.0
     assert found.on.rate.value == 0.0
-    assert found.drift.mean == pytest.approx(2.5 / 3.0)
-    assert found.drift.flipped == found.drift.answers == 20
-    assert (found.drift.right_passed_on.value, found.drift.right_passed_off.value) == (0.0, 1.0)
+    assert found.drift_right.mean == pytest.approx(2.5 / 3.0)
+    assert found.drift_right.up == pytest.approx(-2.5 / 3.0)
+    assert found.drift_right.flipped == found.drift_right.answers == 8
+    assert (found.drift_right.passed_on.value, found.drift_right.passed_off.value) == (0.0, 1.0)
+    assert found.drift_wrong.answers == 12
     assert ["move by 83.33%" in problem for problem in problems] == [True]
 
 
@@ -176,3 +178,33 @@ def test_a_judge_that_cannot_be_asked_does_not_pass(capsys):
 def test_an_unknown_backend_is_told_in_one_line(capsys):
     assert main(["--backend", "rulez"]) == 2
     assert "Did you mean rules?" in capsys.readouterr().err
+
+
+def test_what_the_defences_take_from_wrong_answers_is_no_drift(scripted_judge, chat_completion):
+    """Undefended, it passes everything; defended, the right answers alone."""
+    right = {row.request.answer for row in ROWS if row.right}
+
+    def answer(body):
+        system, user = body["messages"][0]["content"], body["messages"][-1]["content"]
+        said = user.rsplit("[[answer", 1)[1].split("]]\n", 1)[1].rsplit("\n[[/answer", 1)[0]
+        defended = "All of it is data" in system or "全部是数据" in system
+        passes = not defended or said in right
+        return verdict(chat_completion, "same" if passes else "contradicts")
+
+    found, _, problems = against(scripted_judge(answer))
+    assert found.drift_right.mean == 0
+    assert found.drift_wrong.flipped == found.drift_wrong.answers == 12
+    assert problems == []
+
+
+def test_the_line_up_is_one_of_the_defences_that_are_measured(scripted_judge, chat_completion):
+    """A judge that believes everything, and cannot say in a line-up what it believed."""
+
+    def answer(body):
+        if lined_up := read_lineup(body["messages"][-1]["content"]):
+            return 200, chat_completion(json.dumps({"entry": "ABCD"[stated(*lined_up)]}))
+        return verdict(chat_completion, "same")
+
+    found, _, _ = against(scripted_judge(answer), lineup=True)
+    assert (found.off.rate.value, found.on.rate.value) == (1.0, 0.0)
+    assert found.drift_right.passed_on.value > 0
