@@ -26,12 +26,13 @@ QUICKSTART = RunConfig(
     rollout=RolloutConfig(max_new_tokens=24, max_prompt_tokens=128),
     judge=JudgeConfig(backend="rules", rubric="medical_en"),
     gspo=GSPOConfig(
-        generations=25,
+        generations=26,
         prompts=4,
         group_size=8,
         minibatches=2,
         micro_batch_rows=16,
-        learning_rate=3e-4,
+        learning_rate=5e-4,
+        old_policy="sampler",
     ),
 )
 
