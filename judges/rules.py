@@ -114,7 +114,7 @@ def load_known(path: str | Path) -> Known:
                 rows.append((answer, aliases, str(row["kind"])))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{path}, line {number}: a known answer needs `answer`, and `kind` to count ({error!r})"
+                f"{path}, line {number}: a known answer needs `answer` ({error!r})"
             ) from error
     return Known(rows)
 
