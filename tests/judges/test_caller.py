@@ -126,7 +126,7 @@ def test_nobody_there_is_named(troubled):
 
 def test_the_concurrency_starts_small_grows_to_its_ceiling_and_no_further(troubled):
     async def run():
-        server = troubled(latency_s=0.005)
+        server = troubled(latency_s=0.03)
         async with server.caller(start_in_flight=4, max_in_flight=20) as caller:
             first = [caller.call(server.call(str(n)), soon()) for n in range(4)]
             await asyncio.gather(*first)
