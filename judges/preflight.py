@@ -119,11 +119,15 @@ def describe(config: JudgeConfig, total: Estimate) -> str:
     lines = [
         f"judge {config.backend}{':' + config.model if config.model else ''}: "
         f"about {total.calls:,} calls, {_short(total.input_tokens)} tokens in, "
-        f"{_short(total.output_tokens)} out",
-        f"  money: about ${total.usd:,.2f}, at most ${total.usd_at_most:,.2f} "
-        "without retries; equal questions in the ledger cost nothing",
-        f"  judge-bound: about {total.judge_hours:.2f} h",
+        f"{_short(total.output_tokens)} out"
     ]
+    if total.usd_at_most:
+        lines.append(
+            f"  money: about ${total.usd:,.2f}, at most ${total.usd_at_most:,.2f} "
+            "without retries; equal questions in the ledger cost nothing"
+        )
+    if total.judge_hours >= 0.01:
+        lines.append(f"  judge-bound: about {total.judge_hours:.2f} h")
     needs = (
         ("max_calls", config.max_calls, total.calls),
         ("max_tokens", config.max_tokens, total.input_tokens + total.output_tokens),

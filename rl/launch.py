@@ -36,6 +36,8 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
         sys.exit(run(launch.config, experiment=f"experiments.{prog}"))
     except ValueError as error:
         sys.exit(f"{prog}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{prog}: interrupted before it began")
 
 
 def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description: str) -> Launch:

@@ -146,6 +146,17 @@ def test_a_run_can_be_interrupted_and_leaves_a_folder_that_reads(tmp_path):
     assert started.survivors() == []
 
 
+def test_a_run_interrupted_before_it_began_says_so(tmp_path):
+    started = Started(tmp_path, IN_PROCESS)
+    started.read_until("questions to train on")
+    started.process.send_signal(signal.SIGINT)
+    status, output = started.end()
+    assert status == 1
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    assert started.survivors() == []
+
+
 @pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_a_run_that_is_ended_while_vllm_starts(tmp_path, how):
