@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=10, help="groups of 4 completions")
     parser.add_argument("--longest", type=int, default=96, help="tokens of the longest completion")
     parser.add_argument("--micro-batch-rows", type=int, default=5)
+    parser.add_argument("--learning-rate", type=float, default=1.0, help="of plain SGD")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each; the median counts")
     options = parser.parse_args()
     if options.layers is None and not torch.cuda.is_available():
@@ -115,7 +116,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         group_size=GROUP_SIZE,
         minibatches=MINIBATCHES,
         micro_batch_rows=options.micro_batch_rows,
-        learning_rate=1.0,
+        learning_rate=options.learning_rate,
     )
     without = {
         "skip_zero_rows": _computing_every_row,
@@ -222,7 +223,8 @@ def _timed(trainer: Any, rollout: Rollout) -> Run:
 
     class Watch(TrainerCallback):
         def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
-            grads = [p.grad for p in model.parameters() if p.requires_grad]
+            trained = [p for p in model.parameters() if p.requires_grad]
+            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
             gradients.append(torch.cat([grad.flatten() for grad in grads]).cpu())
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -316,7 +318,9 @@ def _dataset(config: GSPOConfig) -> Any:
 
 
 def _relative_error(gradients: list[Tensor], wanted: list[Tensor]) -> float:
-    return max(float((a - b).norm() / b.norm()) for a, b in zip(gradients, wanted, strict=True))
+    """The largest of any step."""
+    steps = zip(gradients, wanted, strict=True)
+    return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in steps)
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
