@@ -59,11 +59,5 @@ def group_advantages(rewards_GK: Tensor, *, scale: Scale = "group", quorum: int 
     return Advantages(advantages_GK.to(rewards_GK.dtype), live_GK, zero_spread_G)
 
 
-def without_truncated(rewards_GK: Tensor, truncated_GK: Tensor) -> Tensor:
-    """Make truncated rows dead. Left alone they keep the floor their reward gave them: one or the
-    other, so that a row is never out of the loss and still in its group's mean."""
-    return rewards_GK.masked_fill(truncated_GK.bool(), float("nan"))
-
-
 def _deviation(rewards: Tensor) -> Tensor | float:
     return rewards.std() + SPREAD_FLOOR if len(rewards) > 1 else 1.0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rl.gspo.advantages import group_advantages, without_truncated
+from rl.gspo.advantages import group_advantages
 
 NAN = float("nan")
 
@@ -71,14 +71,6 @@ def test_a_group_that_agrees_has_advantages_of_exactly_zero_and_says_so():
     assert zero_spread.tolist() == [True, True, False]
     assert not advantages[:2].any()
     assert live.sum() == 8
-
-
-def test_truncated_rows_are_at_the_floor_or_dead_never_half_of_each():
-    rewards = torch.tensor([[2.0, 0.5, -1.0]])
-    truncated = torch.tensor([[False, False, True]])
-    advantages, live, _ = group_advantages(without_truncated(rewards, truncated))
-    assert live.tolist() == [[True, True, False]]
-    assert torch.equal(advantages[:, :2], group_advantages(rewards[:, :2])[0])
 
 
 def test_a_scale_nobody_knows_and_a_quorum_of_none_are_refused():
