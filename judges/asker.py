@@ -19,6 +19,7 @@ from judges.grade import (
 from judges.lineup import (
     A_TRACE,
     PICKED,
+    ROUNDS,
     line_up,
     lineup_prompt,
     lineup_schema,
@@ -32,7 +33,7 @@ from judges.wire import Reply
 
 COMMITMENT = -1
 LINEUP = -2
-"""The sample numbers of a commitment and of a line-up, which no sample has."""
+"""The sample numbers of a commitment and of the first line-up, which no sample has."""
 
 
 class Asker:
@@ -85,11 +86,20 @@ class Asker:
 
     async def _line_up(self, scored: Scored, request: JudgeRequest, deadline: float) -> Scored:
         """The verdict, if the answer is seen to state the truth by a judge not told which it is."""
+        for number in range(ROUNDS):
+            scored = await self._stand(scored, request, deadline, number)
+            if scored.score <= unpaid(self._rubric).score:
+                break
+        return scored
+
+    async def _stand(
+        self, scored: Scored, request: JudgeRequest, deadline: float, number: int
+    ) -> Scored:
         started = asyncio.get_running_loop().time()
-        lineup = line_up(request)
+        lineup = line_up(request, number)
         fence = secrets.token_hex(4)
         question = Question(
-            key=self.means.setup.key(request, sample=LINEUP),
+            key=self.means.setup.key(request, sample=LINEUP - number),
             request=request,
             prompt=lambda: lineup_prompt(request, lineup, self._abilities.grading, fence),
             schema=lineup_schema(lineup),
@@ -101,7 +111,7 @@ class Asker:
         share = await self._exchange.conclude(answer, lambda reply: truth_share(reply, lineup))
         found = replace(
             scored,
-            rationale=f"{scored.rationale} Line-up: it states the truth by {share:.2f}.".strip(),
+            rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),
             latency_s=scored.latency_s + asyncio.get_running_loop().time() - started,
             cached=scored.cached and answer.cached,
             usage=scored.usage if answer.cached else scored.usage + answer.reply.usage,

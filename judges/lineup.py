@@ -26,6 +26,9 @@ from judges.verdict import FaultCause, Faulty, JudgeRequest
 from judges.wire import Json, Reply
 from judges.words import says, words_of
 
+ROUNDS = 2
+"""Line-ups an answer must pass, with other strangers and the truth in another place: small judges
+favour some letters."""
 DECOYS = 2
 PICKED = 0.5
 """Least probability of the truth's letter for the answer to state it."""
@@ -75,20 +78,21 @@ class Lineup:
         return LETTERS[: len(self.entries)]
 
 
-def line_up(request: JudgeRequest) -> Lineup:
+def line_up(request: JudgeRequest, number: int) -> Lineup:
     """The same for the same request, so that a recorded reply keeps its meaning."""
     seed = "\0".join((request.question, request.truth, *request.aliases, request.answer))
     rng = random.Random(hashlib.sha256(seed.encode("utf-8", "replace")).digest())
-    truth = " / ".join(_one_line(text) for text in (request.truth, *request.aliases[:3]))
-    said = set(words_of(f"{truth} {request.answer}").words)
+    truth = _nearest(request)
+    said = set(words_of(" ".join((request.answer, request.truth, *request.aliases))).words)
     decoys = wording().decoys.get(request.lang, wording().decoys["en"])
     strangers = [decoy for decoy in decoys if not said & set(words_of(decoy).words)]
-    if len(strangers) < DECOYS:  # an answer that names them all is still to be told apart
+    if len(strangers) < ROUNDS * DECOYS:  # an answer that names them all is still to be told apart
         strangers = [decoy for decoy in decoys if decoy not in truth]
-    entries = rng.sample(strangers, DECOYS)
-    place = rng.randrange(DECOYS + 1)
-    entries.insert(place, truth)
-    return Lineup(entries=(*entries, wording().none), truth=LETTERS[place])
+    places = rng.sample(range(DECOYS + 1), ROUNDS)
+    rng.shuffle(strangers)
+    entries = strangers[number * DECOYS :][:DECOYS]
+    entries.insert(places[number], truth)
+    return Lineup(entries=(*entries, wording().none), truth=LETTERS[places[number]])
 
 
 def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence: str) -> Prompt:
@@ -130,6 +134,20 @@ def truth_share(reply: Reply, lineup: Lineup) -> float:
     return float(picked == lineup.truth)
 
 
+def _nearest(request: JudgeRequest) -> str:
+    """One accepted form, the one whose words are best found in the answer; the truth if none is.
+
+    Several in one entry would make it stand out from the strangers.
+    """
+    said = set(words_of(request.answer).words)
+
+    def found(form: str) -> float:
+        words = words_of(form).words
+        return sum(word in said for word in words) / max(len(words), 1)
+
+    return _one_line(max((request.truth, *request.aliases), key=found))
+
+
 def unpaid(rubric: Rubric) -> Tier:
     """The best tier that earns nothing: what an answer is worth, at most, without the truth."""
     by_score = sorted(rubric.tiers, key=lambda tier: tier.score)
@@ -156,11 +174,9 @@ def read_lineup(user: str) -> tuple[str, list[str]] | None:
 
 
 def stated(text: str, entries: Sequence[str]) -> int:
-    """By rule: the one entry whose words are in the text, in any of its forms; else the last."""
+    """By rule: the one entry whose words are in the text; else the last."""
     said = words_of(text)
-    found = [
-        i for i, entry in enumerate(entries) if any(says(said, form) for form in entry.split(" / "))
-    ]
+    found = [i for i, entry in enumerate(entries) if says(said, entry)]
     return found[0] if len(found) == 1 else len(entries) - 1
 
 

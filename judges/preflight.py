@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 
 from judges.backends import Backend, named, resolve
 from judges.config import JudgeConfig
+from judges.lineup import ROUNDS, line_up, lineup_prompt
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric, load_rubric
 from judges.verdict import JudgeRequest
 
 RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
+ENTRY_TOKENS = 8
+"""An entry of a line-up, named in JSON."""
+FENCE = "0" * 8
 QUESTION = "Which deficiency is the usual cause of this condition in an adult, and why? "
 TRUTH = "A lack of this vitamin. "
 
@@ -85,6 +89,13 @@ def _one_judge(
         tokens_in += gradings * RATIONALE_TOKENS  # the claims, shown with every answer
         tokens_out += groups * RATIONALE_TOKENS
         most_out += groups * config.max_reply_tokens
+    if config.lineup:  # as if every answer earned something and passed the first
+        lined_up = groups * work.group_size * ROUNDS
+        shown = lineup_prompt(request, line_up(request, 0), config.grading, FENCE)
+        calls += lined_up
+        tokens_in += lined_up * (_tokens(shown) + work.answer_tokens)
+        tokens_out += lined_up * (1 if config.grading == "labels" else ENTRY_TOKENS)
+        most_out += lined_up * longest_reply
     return Estimate(
         calls=calls,
         input_tokens=tokens_in,
@@ -109,7 +120,7 @@ def _hours(
 
 def _tokens(prompt: Prompt) -> int:
     """About: a Han character is a token, four others are one."""
-    text = prompt.system + prompt.user
+    text = prompt.system + "".join(turn["content"] for turn in prompt.turns())
     wide = sum(character >= "⺀" for character in text)
     return wide + (len(text) - wide) // 4
 

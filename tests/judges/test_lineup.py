@@ -17,6 +17,7 @@ from judges.lineup import (
     unpaid,
     wording,
 )
+from judges.preflight import Workload, estimate
 from judges.prompt import neutralise
 from judges.rubric import load_rubric
 from judges.verdict import FREE, Faulty
@@ -44,18 +45,22 @@ TEXT = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, alias, answer, lang):
     request = JudgeRequest(question="?", truth=truth, aliases=(alias,), answer=answer, lang=lang)
-    lineup = line_up(request)
-    assert lineup == line_up(request)
+    lineup = line_up(request, 0)
+    assert lineup == line_up(request, 0)
     assert len(lineup.entries) == 4
     assert lineup.entries[-1] == wording().none
     held = lineup.entries["ABCD".index(lineup.truth)]
-    assert held == " / ".join(" ".join(neutralise(text).split()) for text in (truth, alias))
+    assert held in [" ".join(neutralise(text).split()) for text in (truth, alias)]
+    again = line_up(request, 1)
+    assert again.truth != lineup.truth
+    assert held in again.entries
+    assert not {*again.entries[:3]} & {*lineup.entries[:3]} - {held}
     shown = read_lineup(lineup_prompt(request, lineup, "labels", FENCE).user)
     assert shown == (neutralise(answer), list(lineup.entries))
 
 
 def strangers(request):
-    lineup = line_up(request)
+    lineup = line_up(request, 0)
     return [
         entry
         for letter, entry in zip("ABC", lineup.entries, strict=False)
@@ -80,14 +85,27 @@ def test_an_answer_that_names_every_stranger_is_lined_up_all_the_same():
     assert len(set(strangers(request))) == 2
 
 
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("Plainly ascorbic acid.", "ascorbic acid"),
+        ("The professors agree with me.", "Vitamin C"),
+        ("Vitamin C, or ascorbic acid.", "Vitamin C"),
+    ],
+)
+def test_the_form_of_the_truth_that_the_answer_uses_is_the_one_shown(answer, shown):
+    lineup = line_up(replace(SCURVY, answer=answer), 0)
+    assert lineup.entries["ABC".index(lineup.truth)] == shown
+
+
 def test_the_truth_stands_in_every_place_so_that_no_letter_is_worth_naming():
-    places = [line_up(replace(SCURVY, answer=f"Take {i}")).truth for i in range(300)]
+    places = [line_up(replace(SCURVY, answer=f"Take {i}"), 1).truth for i in range(300)]
     for letter in "ABC":
         assert 60 < places.count(letter) < 140
 
 
 def test_the_judge_is_told_neither_the_question_nor_which_entry_is_the_truth():
-    prompt = lineup_prompt(SCURVY, line_up(SCURVY), "labels", FENCE)
+    prompt = lineup_prompt(SCURVY, line_up(SCURVY, 0), "labels", FENCE)
     whole = json.dumps([prompt.system, prompt.turns()])
     assert "scurvy" not in whole
     assert "truth" not in whole
@@ -97,13 +115,13 @@ def test_the_judge_is_told_neither_the_question_nor_which_entry_is_the_truth():
 
 @pytest.mark.parametrize("grading", ["labels", "schema"])
 def test_every_example_reply_names_what_its_text_states_by_rule(grading):
-    prompt = lineup_prompt(SCURVY, line_up(SCURVY), grading, FENCE)
+    prompt = lineup_prompt(SCURVY, line_up(SCURVY, 0), grading, FENCE)
     picked = []
     for shown, reply in prompt.shots:
         text, entries = read_lineup(shown)
         letter = reply if grading == "labels" else json.loads(reply)["entry"]
         picked.append(letter)
-        if says(words_of(text), entries["ABCD".index(letter)].split(" / ")[-1]):
+        if says(words_of(text), entries["ABCD".index(letter)]):
             assert "ABCD".index(letter) == stated(text, entries)
     assert {"A", "B", "C", "D"} == set(picked)
 
@@ -115,7 +133,7 @@ def reply(text, shares=None):
 
 
 def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
-    lineup = line_up(SCURVY)
+    lineup = line_up(SCURVY, 0)
     truth = lineup.truth
     other = next(letter for letter in "ABC" if letter != truth)
     assert truth_share(reply(truth, {truth: 0.6, "D": 0.2}), lineup) == pytest.approx(0.75)
@@ -130,12 +148,21 @@ def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
 )
 def test_a_reply_that_names_no_entry_is_a_fault_and_no_guess(said):
     with pytest.raises(Faulty):
-        truth_share(reply(said), line_up(SCURVY))
+        truth_share(reply(said), line_up(SCURVY, 0))
 
 
 def test_without_the_truth_an_answer_is_worth_the_best_tier_that_earns_nothing():
     assert unpaid(load_rubric("medical_en")).label == "off_domain"
     assert unpaid(load_rubric("facts_en")).label == "wrong"
+
+
+def test_the_estimate_of_a_run_counts_two_line_ups_an_answer():
+    work = Workload(prompts=3, group_size=4, steps=5)
+    plain = estimate(JudgeConfig(), work)
+    doubled = estimate(JudgeConfig(lineup=True), work)
+    assert doubled.calls == plain.calls * 3 == 180
+    assert doubled.input_tokens > plain.input_tokens
+    assert doubled.output_tokens > plain.output_tokens
 
 
 def ask(config, *requests):
@@ -153,9 +180,9 @@ def test_the_embedded_judge_stands_in_a_line_up_over_http(grading):
     verdicts, stats = ask(JudgeConfig(lineup=True, grading=grading), SCURVY, synonym, wrong)
     assert [verdict.tier for verdict in verdicts] == ["same", "same", "off_domain"]
     assert [verdict.score for verdict in verdicts] == pytest.approx([2.0, 2.0, 0.0])
-    assert stats.calls == 3 + 2  # what earns nothing needs no second look
-    assert "Line-up" in verdicts[0].rationale
-    assert "Line-up" not in verdicts[2].rationale
+    assert stats.calls == 3 + 2 * 2  # what earns nothing needs no second look
+    assert "line-up" in verdicts[0].rationale
+    assert "line-up" not in verdicts[2].rationale
 
 
 def against(judge, *requests, **config):
