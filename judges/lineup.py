@@ -91,6 +91,8 @@ def line_up(request: JudgeRequest, number: int) -> Lineup:
     places = rng.sample(range(DECOYS + 1), ROUNDS)
     rng.shuffle(strangers)
     entries = strangers[number * DECOYS :][:DECOYS]
+    if truth.isupper():
+        entries = [entry.upper() for entry in entries]
     entries.insert(places[number], truth)
     return Lineup(entries=(*entries, wording().none), truth=LETTERS[places[number]])
 

@@ -80,6 +80,12 @@ def test_no_stranger_shares_a_word_with_the_truth_or_the_answer(lang):
             assert not own & {w for entry in strangers(request) for w in words_of(entry).words}
 
 
+def test_strangers_are_in_capitals_where_the_truth_is():
+    assert all(
+        entry.isupper() or entry.isdigit() for entry in strangers(replace(SCURVY, truth="HIV"))
+    )
+
+
 def test_an_answer_that_names_every_stranger_is_lined_up_all_the_same():
     request = replace(SCURVY, answer=", ".join(wording().decoys["en"]))
     assert len(set(strangers(request))) == 2
