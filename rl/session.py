@@ -90,6 +90,8 @@ class Session:
         self.tracker.log(row)
         self.tracker.log_rollouts(rollouts)
         self.progress.generation(row)
+        if reason := row.get("stop_reason"):
+            self.tracker.alert("The run was stopped", reason)
 
     def ask_heldout(self, prompts: Sequence[Prompt], moment: HeldoutMoment) -> list[dict[str, Any]]:
         """Greedy answers to the held-out questions, judged and written down."""

@@ -12,6 +12,9 @@ import aiohttp
 from rl.policy import Policy
 from rl.rollout.engine import Completion, EngineError, Sampling
 
+# Said each time: a server takes what is not said from the model's own generation_config, and a cut
+# distribution biases every ratio.
+UNCUT = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
@@ -77,6 +80,7 @@ class VllmEngine:
                 "prompt": prompt,
                 "max_tokens": sampling.max_new_tokens,
                 "temperature": sampling.temperature,
+                **UNCUT,
                 "logprobs": 0,
                 "return_token_ids": True,
             },
