@@ -30,7 +30,7 @@ QUICKSTART = RunConfig(
         prompts=4,
         group_size=8,
         minibatches=2,
-        micro_batch_rows=16,
+        micro_batch_rows=8,
         learning_rate=5e-4,
         old_policy="sampler",
     ),
