@@ -48,6 +48,7 @@ class LlamaServer:
         params.n_ctx = CONTEXT_TOKENS * SLOTS
         params.n_parallel = SLOTS
         params.port = 0
+        params.cache_ram_mib = 0  # the slots keep what is shared; a pile of old prompts takes 8 GB
         params.warmup = False
         params.verbosity = 0
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
