@@ -17,8 +17,7 @@ MUST_NOT_KNOW = {
     "rl": {"httpx", "experiments"},
 }
 ONLY_IN = {
-    "httpx": {"judges/transport.py", "experiments/bench/judge_client.py"},
-    "httpx_aiohttp": {"judges/transport.py"},
+    "httpx": {"experiments/bench/judge_client.py"},
     "wandb": {"rl/tracking.py"},
     "vllm": set(),
 }
