@@ -98,7 +98,12 @@ def _open_run(folder: Path, mode: TrackingMode, **named: Any) -> Any:
     import wandb
 
     settings = wandb.Settings(console="off", silent=True, init_timeout=ONLINE_WAIT_S)
-    named |= {"dir": str(folder), "id": _run_id(folder), "resume": "allow", "settings": settings}
+    named |= {
+        "dir": str(folder.resolve()),
+        "id": _run_id(folder),
+        "resume": "allow",
+        "settings": settings,
+    }
     if asked != "offline":
         try:
             if wandb.login(prompt=False):

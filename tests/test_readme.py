@@ -44,7 +44,11 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = re.sub(r'^make (\w+) ARGS="', rf'make \1 ARGS="{SMALL} ', command)
     command = re.sub(r"^make (\w+)", rf"make \1 VENV={here.parent} READY=", command)
     # what was said to the make that runs this test is not meant for the make in the command
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "WANDB_SERVICE", "WANDB__"))
+    }
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,

@@ -30,14 +30,16 @@ def main(command: list[str]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ["TETHERED_TO"]):
         sys.exit("the process this one belongs to is gone")
-    child = subprocess.Popen(command)
-    try:
+    child = None
+    try:  # from here on, since the word may come before the command has even started
+        child = subprocess.Popen(command)
         sys.exit(child.wait())
     except _Told:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_S)
+        if child:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
         os.killpg(0, signal.SIGKILL)
 
 
