@@ -7,7 +7,7 @@ from dataclasses import replace
 from judges.abilities import Abilities
 from judges.backends import Backend
 from judges.config import JudgeConfig
-from judges.exchange import Exchange, Means, Question
+from judges.exchange import Answer, Exchange, Means, Question
 from judges.grade import (
     CLAIMS_SCHEMA,
     Graded,
@@ -20,6 +20,7 @@ from judges.lineup import (
     A_TRACE,
     PICKED,
     ROUNDS,
+    anything_said,
     line_up,
     lineup_prompt,
     lineup_schema,
@@ -86,16 +87,28 @@ class Asker:
 
     async def _line_up(self, scored: Scored, request: JudgeRequest, deadline: float) -> Scored:
         """The verdict, if the answer is seen to state the truth by a judge not told which it is."""
-        for number in range(ROUNDS):
-            scored = await self._stand(scored, request, deadline, number)
-            if scored.score <= unpaid(self._rubric).score:
-                break
-        return scored
-
-    async def _stand(
-        self, scored: Scored, request: JudgeRequest, deadline: float, number: int
-    ) -> Scored:
         started = asyncio.get_running_loop().time()
+        rounds = range(ROUNDS) if anything_said(request) else ()
+        asked = [self._truth_share(request, deadline, number) for number in rounds]
+        answers = await asyncio.gather(*asked)
+        share = sum(share for share, _ in answers) / ROUNDS
+        found = replace(
+            scored,
+            rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),
+            latency_s=scored.latency_s + asyncio.get_running_loop().time() - started,
+            cached=scored.cached and all(answer.cached for _, answer in answers),
+            usage=sum(
+                (answer.reply.usage for _, answer in answers if not answer.cached), scored.usage
+            ),
+        )
+        if share >= PICKED:
+            return found
+        without_truth = unpaid(self._rubric)
+        return replace(found, tier=without_truth.label, score=without_truth.score)
+
+    async def _truth_share(
+        self, request: JudgeRequest, deadline: float, number: int
+    ) -> tuple[float, Answer]:
         lineup = line_up(request, number)
         fence = secrets.token_hex(4)
         question = Question(
@@ -109,17 +122,7 @@ class Asker:
         )
         answer = await self._exchange.answer(question, deadline)
         share = await self._exchange.conclude(answer, lambda reply: truth_share(reply, lineup))
-        found = replace(
-            scored,
-            rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),
-            latency_s=scored.latency_s + asyncio.get_running_loop().time() - started,
-            cached=scored.cached and answer.cached,
-            usage=scored.usage if answer.cached else scored.usage + answer.reply.usage,
-        )
-        if share >= PICKED:
-            return found
-        without_truth = unpaid(self._rubric)
-        return replace(found, tier=without_truth.label, score=without_truth.score)
+        return share, answer
 
     def _grade(self, reply: Reply) -> Graded:
         by_letters = self._config.grading == "labels" and reply.logprobs is not None

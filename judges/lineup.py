@@ -27,11 +27,13 @@ from judges.wire import Json, Reply
 from judges.words import says, words_of
 
 ROUNDS = 2
-"""Line-ups an answer must pass, with other strangers and the truth in another place: small judges
-favour some letters."""
+"""Line-ups for an answer, with other strangers and the truth in another place: small judges favour
+some letters."""
 DECOYS = 2
 PICKED = 0.5
-"""Least probability of the truth's letter for the answer to state it."""
+"""Least probability of the truth's letter, on average, for the answer to state it."""
+ECHO_WORDS = 3
+"""So many words on end that are in the question too are the question's, not the answer's."""
 A_TRACE = 0.01
 """An expectation over tiers that earns less than this earns nothing."""
 WORDING = Path(__file__).parent / "data" / "lineup.toml"
@@ -109,7 +111,7 @@ def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence
     return Prompt(
         system=words.task + how,
         shots=tuple(shots),
-        user=_shown(neutralise(request.answer), lineup.entries, fence),
+        user=_shown(neutralise(_beyond_the_question(request)), lineup.entries, fence),
     )
 
 
@@ -150,6 +152,32 @@ def _nearest(request: JudgeRequest) -> str:
     return _one_line(max((request.truth, *request.aliases), key=found))
 
 
+def anything_said(request: JudgeRequest) -> bool:
+    return any(character.isalnum() for character in neutralise(_beyond_the_question(request)))
+
+
+def _beyond_the_question(request: JudgeRequest) -> str:
+    """The answer without what it repeats of the question, for a question names its own answer.
+
+    An answer that says the truth word for word is left as it is.
+    """
+    said = words_of(request.answer)
+    if any(says(said, form) for form in (request.truth, *request.aliases)):
+        return request.answer
+    words = list(_WORD.finditer(request.answer))
+    asked = [match[0].casefold() for match in _WORD.finditer(request.question)]
+    runs = {tuple(asked[i : i + ECHO_WORDS]) for i in range(len(asked) - ECHO_WORDS + 1)}
+    echoed = [
+        range(i, i + ECHO_WORDS)
+        for i in range(len(words) - ECHO_WORDS + 1)
+        if tuple(match[0].casefold() for match in words[i : i + ECHO_WORDS]) in runs
+    ]
+    text = request.answer
+    for i in sorted({i for run in echoed for i in run}, reverse=True):
+        text = f"{text[: words[i].start()]}...{text[words[i].end() :]}"
+    return re.sub(r"\.\.\.(\s*\.\.\.)+", "...", text)
+
+
 def unpaid(rubric: Rubric) -> Tier:
     """The best tier that earns nothing: what an answer is worth, at most, without the truth."""
     by_score = sorted(rubric.tiers, key=lambda tier: tier.score)
@@ -163,6 +191,7 @@ def _shown(text: str, entries: tuple[str, ...], fence: str) -> str:
     return f"[[text {fence}]]\n{text}\n[[/text {fence}]]\n{listed}"
 
 
+_WORD = re.compile(r"[㐀-䶿一-鿿]|[^\W_㐀-䶿一-鿿]+")
 _LINEUP = re.compile(
     r"\[\[text (?P<fence>[0-9a-f]+)\]\]\n(?P<text>.*)\n\[\[/text (?P=fence)\]\]\n(?P<list>.*)",
     re.DOTALL,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.lineup import (
+    anything_said,
     line_up,
     lineup_prompt,
     read_lineup,
@@ -56,7 +57,7 @@ def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, al
     assert held in again.entries
     assert not {*again.entries[:3]} & {*lineup.entries[:3]} - {held}
     shown = read_lineup(lineup_prompt(request, lineup, "labels", FENCE).user)
-    assert shown == (neutralise(answer), list(lineup.entries))
+    assert shown == (neutralise(answer), list(lineup.entries))  # "?" has no words to repeat
 
 
 def strangers(request):
@@ -78,6 +79,49 @@ def test_no_stranger_shares_a_word_with_the_truth_or_the_answer(lang):
             own = set(words_of(f"{request.truth} {request.answer}").words)
             assert len(strangers(request)) == 2
             assert not own & {w for entry in strangers(request) for w in words_of(entry).words}
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("Lack of which vitamin causes scurvy?", "...?"),
+        ("You ask: lack of WHICH vitamin causes scurvy? I know it.", "You ask: ...? I know it."),
+        ("Lack of which vitamin causes scurvy? Vitamin C.", None),  # it says the truth
+        ("Scurvy has one cause: a lack of fruit.", None),
+        ("Causes scurvy which vitamin of lack?", None),
+    ],
+)
+def test_what_an_answer_repeats_of_the_question_is_not_its_own(answer, shown):
+    request = replace(SCURVY, answer=answer)
+    prompt = lineup_prompt(request, line_up(request, 0), "labels", FENCE)
+    assert read_lineup(prompt.user)[0] == (shown or answer)
+    assert anything_said(request) == (shown != "...?")
+
+
+def test_an_answer_with_nothing_of_its_own_is_not_even_asked_about(scripted_judge, chat_completion):
+    judge = scripted_judge(gullible(chat_completion, lambda text, entries: "A"))
+    verdicts = against(judge, *(replace(SCURVY, answer=said) for said in (SCURVY.question, " .")))
+    assert [verdict.tier for verdict in verdicts] == ["off_domain", "off_domain"]
+    assert len(judge.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("picked", "tier"), [((0.9, 0.2), "same"), ((0.5, 0.5), "same"), ((0.7, 0.2), "off_domain")]
+)
+def test_two_line_ups_count_together(picked, tier, scripted_judge, chat_completion):
+    def answer(body):
+        if not (lined_up := read_lineup(body["messages"][-1]["content"])):
+            top = [{"token": "A", "logprob": 0.0}]
+        else:
+            truth = "ABC"[lined_up[1].index("Vitamin C")]
+            share = picked[truth == line_up(SCURVY, 1).truth]
+            rest = {"token": "D", "logprob": math.log(1 - share)}
+            top = [{"token": truth, "logprob": math.log(share)}, rest]
+        return 200, chat_completion("A", logprobs={"content": [{**top[0], "top_logprobs": top}]})
+
+    (verdict,) = against(scripted_judge(answer), SCURVY, grading="labels")
+    assert verdict.tier == tier
+    assert f"In a line-up: {sum(picked) / 2:.2f}." in verdict.rationale
 
 
 def test_strangers_are_in_capitals_where_the_truth_is():
@@ -226,7 +270,7 @@ def test_what_a_judge_believed_earns_nothing_when_it_cannot_pick_it_blind(
     assert (honest.tier, honest.score) == ("same", 2.0)
     assert (fooled.tier, fooled.score) == ("off_domain", 0.0)
     assert "So it says." in fooled.rationale
-    assert fooled.usage.tokens == 220  # both calls are paid for
+    assert fooled.usage.tokens == 330  # all three calls are paid for
     assert {body["temperature"] for body in judge.asked} == {0.0}
 
 
@@ -249,7 +293,7 @@ def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_complet
             return await judge.score_one(SCURVY)
 
     after = asyncio.run(replayed())
-    assert len(first.asked) == 2
+    assert len(first.asked) == 3
     assert (after.tier, after.score) == (before.tier, before.score) == ("off_domain", 0.0)
     assert after.cached
     assert after.usage == FREE
