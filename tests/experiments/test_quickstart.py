@@ -106,7 +106,7 @@ def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_
     assert run.summary["steps"] == 4
 
     served = (run.folder / "vllm.log").read_text()
-    assert served.count("/v1/load_lora_adapter") == 4  # before, two generations, after
+    assert served.count('"POST /v1/load_lora_adapter HTTP') == 4  # before, two generations, after
     assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
     assert "held-out reward" in output
     assert (run.folder / "report.html").stat().st_size > 10_000
