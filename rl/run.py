@@ -23,6 +23,7 @@ from rl.data import Prompt, data_file, load_rows, to_prompts
 from rl.models import resolve_model
 from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
 from rl.progress import Progress, format_summary
+from rl.ranks import FirstIsGone, Ranks, is_first
 from rl.report import write_report
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, EngineError
@@ -57,6 +58,8 @@ def run(config: RunConfig, experiment: str) -> int:
     for which in (signal.SIGINT, signal.SIGTERM):
         signal.signal(which, _interrupt)
 
+    if not is_first():
+        return _follow(config)
     checked = _check(config)
     log = RunLog.create(Path(config.out), config.name)
     log.config(dataclasses.asdict(config))
@@ -160,11 +163,9 @@ def _train(
     checked: Checked, log: RunLog, tracker: Tracker, began_s: float, opened: contextlib.ExitStack
 ) -> str | None:
     """Why the run stopped before its end, if it did."""
-    from datasets import Dataset
-
-    from rl.gspo.build import build_trainer
-
     config = checked.config
+    ranks = Ranks()
+    ranks.share(log.folder)
     server = None
     if checked.starts_vllm:
         server = _start_server(config, log)
@@ -186,21 +187,16 @@ def _train(
         tracker=tracker,
         progress=Progress(config.gspo.generations),
     )
-    trainer = build_trainer(
-        config.gspo,
-        policy=policy,
-        dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(checked.train))]}),
-        rollout_func=session.rollout,
+    trainer = _trainer(
+        checked,
+        policy,
+        log.folder,
+        rollout_func=ranks.for_all(session.rollout),
         on_generation=lambda row: session.on_generation(row, trainer.last_advantages),
-        output_dir=log.folder / "checkpoints",
-        max_new_tokens=config.rollout.max_new_tokens,
-        temperature=config.rollout.temperature,
-        seed=config.seed,
-        save_every=config.save_every,
-        trl_overrides=parse_trl_overrides(config.trl),
     )
     before = session.ask_heldout(checked.heldout, "before")
     _say_reward("held-out reward before training", before)
+    ranks.share()
     try:
         trainer.train()
         session.progress.close()
@@ -210,6 +206,46 @@ def _train(
         policy.save_adapter(log.folder / "adapter")
         shutil.rmtree(log.folder / "sampler", ignore_errors=True)
     return trainer.stop_reason
+
+
+def _follow(config: RunConfig) -> int:
+    """What every process but the first does: its share of each update, without a word."""
+    try:
+        checked = _check(config)
+        ranks = Ranks()
+        folder = ranks.share()
+        policy = load_policy(config.policy, checked.tokenizer, config.seed)
+        trainer = _trainer(
+            checked, policy, folder, rollout_func=ranks.from_first, on_generation=lambda _: None
+        )
+        ranks.share()
+        trainer.train()
+    except (KeyboardInterrupt, FirstIsGone):
+        return 1
+    return 0
+
+
+def _trainer(
+    checked: Checked, policy: Policy, folder: Path, *, rollout_func: Any, on_generation: Any
+) -> Any:
+    from datasets import Dataset
+
+    from rl.gspo.build import build_trainer
+
+    config = checked.config
+    return build_trainer(
+        config.gspo,
+        policy=policy,
+        dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(checked.train))]}),
+        rollout_func=rollout_func,
+        on_generation=on_generation,
+        output_dir=folder / "checkpoints",
+        max_new_tokens=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        seed=config.seed,
+        save_every=config.save_every,
+        trl_overrides=parse_trl_overrides(config.trl),
+    )
 
 
 def _start_server(config: RunConfig, log: RunLog) -> VllmServer:
@@ -291,4 +327,5 @@ def _quiet_libraries() -> None:
 
 
 def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    if is_first():
+        print(what, file=sys.stderr, flush=True)

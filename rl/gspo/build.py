@@ -148,6 +148,7 @@ def trl_arguments(
         "logging_first_step": False,
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
+        "log_level_replica": "passive",
         "log_completions": False,
         "eval_strategy": "no",
         "save_strategy": "steps" if save_every else "no",

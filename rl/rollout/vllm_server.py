@@ -15,6 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from rl.ranks import without_ranks
 from rl.rollout.engine import EngineError
 
 BASE = "base"
@@ -141,7 +142,7 @@ def _environment(settings: ServerSettings) -> dict[str, str]:
     # vLLM keeps a core for itself, which is right where there are many and half of them here.
     bound = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))} if len(cores) <= 4 else {}
     return (
-        os.environ
+        without_ranks(dict(os.environ))
         | bound
         | {
             "TETHERED_TO": str(os.getpid()),

@@ -35,11 +35,16 @@ class Started:
     """The quickstart in a process of its own, every descendant of which can be found again."""
 
     def __init__(
-        self, out: Path, args: list[str], preexec: Callable[[], None] | None = None
+        self,
+        out: Path,
+        args: list[str],
+        preexec: Callable[[], None] | None = None,
+        launcher: tuple[str, ...] = (),
     ) -> None:
         self.mark, self.out = uuid.uuid4().hex, out
+        module = ["-m", "experiments.quickstart", "--out", str(out), *args]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.quickstart", "--out", str(out), *args],
+            [sys.executable, *launcher, *module],
             cwd=ROOT,
             env=os.environ | {MARK: self.mark, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -143,6 +148,42 @@ def test_a_run_can_be_interrupted_and_leaves_a_folder_that_reads(tmp_path):
     assert len(run.metrics) >= 2
     assert (run.folder / "report.html").is_file()
     assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert started.survivors() == []
+
+
+def two_processes() -> tuple[str, ...]:
+    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def test_two_processes_have_one_sampler_one_judge_and_one_record(tmp_path):
+    started = Started(tmp_path, IN_PROCESS, launcher=two_processes())
+    status, output = started.end()
+    assert status == 0, output
+    assert output.count("judge rules: about") == output.count("run folder") == 1
+    assert [folder.name for folder in tmp_path.iterdir()] == ["quickstart"]
+
+    run = started.run()
+    rollouts = list(run.rollouts())
+    assert len(rollouts) == 32
+    for row in run.metrics:
+        mine = [each for each in rollouts if each["generation"] == row["generation"]]
+        assert row["rows/live"] + row["rows/dead"] == len(mine) == 16
+        assert len({each["question"] for each in mine}) == 4
+        judged = [each for each in mine if each["judge_latency_s"] is not None]
+        assert row["judge/calls"] == len(judged) > 0
+    assert_sampler_is_trainer(run)
+    assert started.survivors() == []
+
+
+def test_two_processes_end_together_when_one_is_interrupted(tmp_path):
+    started = Started(
+        tmp_path, [*IN_PROCESS, "--gspo.generations", "500"], launcher=two_processes()
+    )
+    started.read_until("generation 1/500")
+    started.process.send_signal(signal.SIGINT)
+    status, _ = started.end()
+    assert status != 0
+    assert started.run().summary["stopped"] == "interrupted"
     assert started.survivors() == []
 
 
