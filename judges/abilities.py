@@ -4,18 +4,31 @@ import logging
 import re
 from dataclasses import dataclass
 
-from judges.backends import FORMS, Backend, Form
+from judges.backends import Backend, Form
 from judges.config import Grading
 from judges.transport import HttpReply
+from judges.wire import WIRES, Reply
 
 log = logging.getLogger("judges")
 
 _REFUSAL_STATUSES = (400, 404, 415, 422, 501)
-_FORM_REFUSED = re.compile(
-    r"response_format|json_schema|json_object|structured|grammar|guided|tool|schema", re.IGNORECASE
+_NOT_TAKEN = (
+    r"unsupport|support|allow|permit|accept|unknown|unrecogni[sz]ed|unexpected|invalid|unavailable|"
+    r"not available|deprecated|forbidden|extra|only|must|cannot|can't|param"
 )
-_LOGPROBS_REFUSED = re.compile(r"log_?probs", re.IGNORECASE)
-_TEMPERATURE_REFUSED = re.compile(r"temperature", re.IGNORECASE)
+
+
+def _refusing(what: str) -> re.Pattern[str]:
+    """The setting and a word of refusal close together: an error may quote the whole prompt."""
+    near = r"[^\n]{0,80}?"
+    return re.compile(rf"({what}){near}({_NOT_TAKEN})|({_NOT_TAKEN}){near}({what})", re.IGNORECASE)
+
+
+_FORM_REFUSED = _refusing(
+    "response_format|json_schema|json_object|structured|grammar|guided|tool|schema"
+)
+_LOGPROBS_REFUSED = _refusing("log_?probs")
+_TEMPERATURE_REFUSED = _refusing("temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +45,10 @@ class Abilities:
 
     def __init__(self, backend: Backend, *, letters: bool) -> None:
         self._name = f"{backend.name}:{backend.model}"
+        self._forms = WIRES[backend.wire].forms
         self._form: Form = backend.form
         self._temperature = True
+        self._gave_letters = False
         self.letters = letters
 
     def terms(self, *, may_be_letters: bool) -> Terms:
@@ -56,9 +71,20 @@ class Abilities:
         if terms.letters or terms.form == "text" or not _FORM_REFUSED.search(said):
             return False
         if self._form == terms.form:
-            self._form = FORMS[FORMS.index(terms.form) + 1]
+            self._form = self._forms[self._forms.index(terms.form) + 1]
             log.warning("%s refuses %s; asking for %s", self._name, terms.form, self._form)
         return True
+
+    def found_letters(self, reply: Reply) -> bool:
+        self._gave_letters |= reply.logprobs is not None
+        return reply.logprobs is not None
+
+    def may_lose_letters(self, reply: Reply) -> bool:
+        """Whether a reply without log-probs says that there are none to be had.
+
+        An empty one does not, and neither does one from a judge that gave them before.
+        """
+        return bool(reply.text.strip()) and not self._gave_letters
 
     def lose_letters(self, why: str) -> None:
         if self.letters:

@@ -2,7 +2,9 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from judges.abilities import Abilities
 from judges.backends import Backend
@@ -29,12 +31,11 @@ from judges.lineup import (
 )
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric
-from judges.verdict import FREE, Faulty, JudgeRequest, Scored
+from judges.verdict import FREE, JudgeRequest, Scored
 from judges.wire import Reply
 
-COMMITMENT = -1
-LINEUP = -2
-"""The sample numbers of a commitment and of the first line-up, which no sample has."""
+COMMITMENT = "commitment"
+T = TypeVar("T")
 
 
 class Asker:
@@ -45,7 +46,7 @@ class Asker:
         self._config = config
         self._abilities = Abilities(backend, letters=config.grading == "labels")
         self._exchange = Exchange(backend, self._abilities, means)
-        self._claims: dict[tuple[str, str, str], asyncio.Task[str]] = {}
+        self._claims: dict[str, asyncio.Task[str]] = {}
 
     async def ask(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
         """Raises Faulty where there is no verdict. `deadline` is a time of the loop's clock."""
@@ -90,7 +91,7 @@ class Asker:
         started = asyncio.get_running_loop().time()
         rounds = range(ROUNDS) if anything_said(request) else ()
         asked = [self._truth_share(request, deadline, number) for number in rounds]
-        answers = await asyncio.gather(*asked)
+        answers = await _all(asked)
         share = sum(share for share, _ in answers) / ROUNDS
         found = replace(
             scored,
@@ -101,7 +102,7 @@ class Asker:
                 (answer.reply.usage for _, answer in answers if not answer.cached), scored.usage
             ),
         )
-        if share >= PICKED:
+        if share > PICKED:
             return found
         without_truth = unpaid(self._rubric)
         return replace(found, tier=without_truth.label, score=without_truth.score)
@@ -112,7 +113,7 @@ class Asker:
         lineup = line_up(request, number)
         fence = secrets.token_hex(4)
         question = Question(
-            key=self.means.setup.key(request, sample=LINEUP - number),
+            key=self.means.setup.key(request, sample=lineup.name),
             request=request,
             prompt=lambda: lineup_prompt(request, lineup, self._abilities.grading, fence),
             schema=lineup_schema(lineup),
@@ -130,22 +131,22 @@ class Asker:
 
     async def _committed(self, request: JudgeRequest, deadline: float) -> str:
         """What the judge will look for, written once a question, before it saw any answer."""
-        key = (request.question, request.truth, request.lang)
+        unanswered = replace(request, answer="")
+        key = self.means.setup.key(unanswered, sample=COMMITMENT)
         if key not in self._claims:
-            self._claims[key] = asyncio.create_task(self._commit(request, deadline))
+            self._claims[key] = asyncio.create_task(self._commit(key, unanswered, deadline))
         task = self._claims[key]
         try:
             return await asyncio.shield(task)
-        except Faulty:
+        except Exception:
             if self._claims.get(key) is task:
                 del self._claims[key]
             raise
 
-    async def _commit(self, request: JudgeRequest, deadline: float) -> str:
-        unanswered = replace(request, answer="")
+    async def _commit(self, key: str, unanswered: JudgeRequest, deadline: float) -> str:
         prompt = commitment_prompt(unanswered, self._rubric)
         question = Question(
-            key=self.means.setup.key(unanswered, sample=COMMITMENT),
+            key=key,
             request=unanswered,
             prompt=lambda: prompt,
             schema=CLAIMS_SCHEMA,
@@ -159,3 +160,12 @@ class Asker:
     def close(self) -> None:
         for task in self._claims.values():
             task.cancel()
+
+
+async def _all(asked: Sequence[Awaitable[T]]) -> list[T]:
+    """All of them to their end, also where one fails: what was asked is paid for."""
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]

@@ -8,13 +8,12 @@ import difflib
 import os
 from dataclasses import dataclass, replace
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from judges.config import JudgeConfig
 from judges.verdict import Usage
 
 Form = Literal["json_schema", "json_object", "text"]
-FORMS: tuple[Form, ...] = ("json_schema", "json_object", "text")
-"""Best first: what a reply can be held to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +96,12 @@ ROWS = {
         Backend(name="replay"),
     )
 }
+
+
+def endpoint(base: str, path: str) -> str:
+    """Some hosts take a version or a key in the query, which stays at the end."""
+    parts = urlsplit(base)
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
 
 
 def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:

@@ -29,10 +29,13 @@ class Breaker:
     def is_open(self) -> bool:
         return self._reopens_at is not None
 
+    def refuses(self, now: float) -> bool:
+        return self._reopens_at is not None and (self._probing or now < self._reopens_at)
+
     def admit(self, now: float) -> Pass:
         if self._reopens_at is None:
             return Pass.YES
-        if self._probing or now < self._reopens_at:
+        if self.refuses(now):
             return Pass.NO
         self._probing = True
         return Pass.PROBE

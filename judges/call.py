@@ -44,6 +44,10 @@ class Call:
     """The most it can cost."""
     before_send: Callable[[], Awaitable[None]] | None = None
     """Awaited before each attempt: what must be on disk before it may be paid."""
+    secret: str | None = field(default=None, repr=False)
+    """Never shown, whoever quotes it: some servers send it back."""
+    lost: list[Usage] = field(default_factory=list[Usage])
+    """The worst of each attempt whose bill never came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

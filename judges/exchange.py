@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from judges.abilities import Abilities, Terms
-from judges.backends import Backend
+from judges.backends import Backend, endpoint
 from judges.caller import Call, Caller, CallFailure
 from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
@@ -19,7 +19,7 @@ T = TypeVar("T")
 LABEL_TOKENS = 4
 """Room for a letter and the white space some models put before it."""
 BYTES_A_TOKEN = 3
-"""At least, in English; in Chinese, where a character is three bytes and about a token."""
+"""At least, in our own words. In a candidate's, every byte may be a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class Answer:
     raw: bytes
     cached: bool
     """From the ledger, or shared with an equal request in flight: paid elsewhere."""
+    cost: Usage = FREE
+    """At most: the bill, and the worst of attempts whose bill never came."""
 
 
 class Exchange:
@@ -62,7 +64,7 @@ class Exchange:
         self._abilities = abilities
         self._means = means
         self._wire = WIRES[backend.wire]
-        self._url = (backend.url or "").rstrip("/") + self._wire.path
+        self._url = endpoint(backend.url or "", self._wire.path)
 
     async def answer(self, question: Question, deadline: float) -> Answer:
         """From the ledger, or asked for; in a lesser form where the backend refuses the best."""
@@ -81,13 +83,22 @@ class Exchange:
                     means.caller.settle(call, FREE)
                 if self._abilities.lower(http, terms):
                     continue
-                fault = _refusal(http, self._backend.key())
-                raise await self._recorded(question.key, fault, http.shared)
+                raise await self._recorded(call, _refusal(http), http.shared)
             reply = await self._read(means.caller, call, http)
-            if terms.letters and reply.logprobs is None:
+            if terms.letters and not self._abilities.found_letters(reply):
+                missing = Faulty(FaultCause.NO_LOGPROBS, "the reply holds none", reply.usage)
+                await self._recorded(call, missing, http.shared)
+                if not self._abilities.may_lose_letters(reply):
+                    raise missing
                 self._abilities.lose_letters("its replies hold none")
                 continue
-            return Answer(key=question.key, reply=reply, raw=http.body, cached=http.shared)
+            return Answer(
+                key=question.key,
+                reply=reply,
+                raw=http.body,
+                cached=http.shared,
+                cost=sum(call.lost, reply.usage),
+            )
 
     async def conclude(self, answer: Answer, read: Callable[[Reply], T]) -> T:
         """What the reply says, once the ledger has it, or has the fault that it is."""
@@ -96,10 +107,10 @@ class Exchange:
             result = read(answer.reply)
         except Faulty as fault:
             if ledger:
-                await ledger.fault(answer.key, fault.cause, answer.reply.usage)
+                await ledger.fault(answer.key, fault.cause, answer.cost)
             raise Faulty(fault.cause, fault.detail, answer.reply.usage) from None
         if ledger:
-            await ledger.scored(answer.key, answer.raw, answer.reply.usage)
+            await ledger.scored(answer.key, answer.raw, answer.cost)
         return result
 
     def _call(self, question: Question, terms: Terms) -> Call:
@@ -113,9 +124,11 @@ class Exchange:
             seed=question.seed,
         )
         body = json.dumps(self._wire.body(self._backend, ask)).encode()
+        theirs = _bytes_in(question.request)
+        worst = self._backend.bill(len(body) // BYTES_A_TOKEN + theirs, ask.max_tokens)
         ledger = self._means.ledger
         note = (
-            partial(ledger.asked, question.key, self._means.setup, question.request)
+            partial(ledger.asked, question.key, self._means.setup, question.request, worst)
             if ledger
             else None
         )
@@ -124,45 +137,52 @@ class Exchange:
             headers=self._wire.headers(self._backend),
             body=body,
             key=question.key,
-            worst=self._backend.bill(len(body) // BYTES_A_TOKEN, ask.max_tokens),
+            worst=worst,
             before_send=note,
+            secret=self._backend.key(),
         )
 
     async def _sent(self, caller: Caller, call: Call, deadline: float) -> HttpReply:
         outcome = await caller.call(call, deadline)
         if isinstance(outcome, CallFailure):
-            assert call.key
-            raise await self._recorded(
-                call.key, Faulty(outcome.cause, outcome.detail), outcome.shared
-            )
+            fault = Faulty(outcome.cause, outcome.detail)
+            raise await self._recorded(call, fault, outcome.shared)
         return outcome
 
     async def _read(self, caller: Caller, call: Call, http: HttpReply) -> Reply:
         try:
             reply = read_reply(self._backend, http.body)
         except Faulty as fault:
-            if not http.shared and fault.usage != FREE:  # else the bill is unknown: at its worst
-                self._pay(caller, call, fault.usage)
-            assert call.key
-            raise await self._recorded(call.key, fault, http.shared) from None
-        if not http.shared:
-            self._pay(caller, call, reply.usage)
+            self._pay(caller, call, http, fault.usage)
+            raise await self._recorded(call, fault, http.shared) from None
+        self._pay(caller, call, http, reply.usage)
         return reply
 
-    def _pay(self, caller: Caller, call: Call, bill: Usage) -> None:
+    def _pay(self, caller: Caller, call: Call, http: HttpReply, bill: Usage) -> None:
+        if http.shared:
+            return
+        if bill == FREE:  # it does not say, so it counts at its worst
+            call.lost.append(call.worst)
+            return
         caller.settle(call, bill)
         self._means.spent(bill)
 
-    async def _recorded(self, key: str, fault: Faulty, shared: bool) -> Faulty:
+    async def _recorded(self, call: Call, fault: Faulty, shared: bool) -> Faulty:
         if self._means.ledger and not shared:
-            await self._means.ledger.fault(key, fault.cause, fault.usage)
+            assert call.key
+            await self._means.ledger.fault(call.key, fault.cause, sum(call.lost, fault.usage))
         return fault
 
 
-def _refusal(http: HttpReply, key: str | None) -> Faulty:
+def _bytes_in(request: JudgeRequest) -> int:
+    texts = (request.question, request.truth, request.answer, *request.aliases)
+    return sum(
+        len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts
+    )
+
+
+def _refusal(http: HttpReply) -> Faulty:
     said = http.body[:2000].decode("utf-8", "replace")
-    if key:
-        said = said.replace(key, "***")  # some hosts quote it back
     if http.status in (401, 403):
         cause = FaultCause.AUTH
     elif "content_filter" in said:

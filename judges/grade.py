@@ -16,6 +16,7 @@ from typing import Any, cast
 from judges.rubric import LETTERS, Rubric, Tier
 from judges.verdict import FaultCause, Faulty
 from judges.wire import Json, Reply
+from rewards.split import split_text
 
 KEYS = ("tier", "等级")
 SURE = 0.5
@@ -52,7 +53,7 @@ CLAIMS_SCHEMA: Json = {
 
 def read_claims(reply: Reply) -> str:
     """What a judge commits to look for, a claim a line."""
-    objects, _ = _objects(without_reasoning(reply.text))
+    objects, _ = json_objects(without_reasoning(reply.text))
     claims = dict(objects[0]).get("claims") if len(objects) == 1 else None
     lines = [str(claim) for claim in cast(list[object], claims)] if isinstance(claims, list) else []
     if reply.truncated or not lines:
@@ -82,11 +83,14 @@ def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
     nothing: dict[str, float] = {}
     top = next((top for token, top in reply.logprobs if token.strip()), nothing)
     mass_by_letter: defaultdict[str, float] = defaultdict(float)
-    if len(set(re.findall(rf"\b[{letters}]\b", reply.text))) > 1:
+    said = set(re.findall(rf"\b[{letters}]\b", reply.text))
+    if len(said) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one letter: {reply.text[:40]!r}")
     for token, logprob in top.items():
         letter = token.strip(" \n\t*()[]\".:'▁Ġ")
-        if len(letter) == 1 and letter in letters and logprob <= 1e-6:
+        if not logprob <= 1e-6:
+            raise Faulty(FaultCause.BAD_REPLY, f"{token!r} has the log-prob {logprob}")
+        if len(letter) == 1 and letter in letters:
             mass_by_letter[letter] += math.exp(logprob)
     mass = sum(mass_by_letter.values())
     if not SURE <= mass <= 1.01:
@@ -94,6 +98,8 @@ def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
             FaultCause.UNSURE,
             f"the letters hold {mass:.3f} of the probability; the reply begins {reply.text[:40]!r}",
         )
+    if not said <= mass_by_letter.keys():
+        raise Faulty(FaultCause.BAD_REPLY, f"it says {reply.text[:40]!r}, its log-probs do not")
     return {letter: p / mass for letter, p in mass_by_letter.items()}
 
 
@@ -108,20 +114,31 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
     return Graded(tier=tiers[best].label, score=score, rationale=spread)
 
 
-_REASONING = re.compile(r"\s*<(think|thinking|reasoning)>(?P<inside>.*?)</\1>", re.DOTALL)
-_OPEN_REASONING = re.compile(r"\s*<(think|thinking|reasoning)>")
-_LATE_CLOSE = re.compile(r"</(think|thinking|reasoning)>")
+_FAMILIES = ("think", "mistral", "harmony", "gemma")
+_THINK = re.compile(r"<(/?)(?:thinking|reasoning)>")
 
 
 def without_reasoning(text: str) -> str:
     """A judge may think aloud before its verdict. What it thinks is not its verdict."""
-    if match := _REASONING.match(text):
-        return text[match.end() :].strip()
-    if _OPEN_REASONING.match(text):
-        raise Faulty(FaultCause.TRUNCATED, "the judge's reasoning never ends")
-    if not text.lstrip().startswith(("{", "`")) and (match := _LATE_CLOSE.search(text)):
-        return text[match.end() :].strip()  # the template had opened it
-    return text.strip()
+    text = _THINK.sub(r"<\1think>", text)
+    for family in _FAMILIES:
+        split = split_text(text, opened=False, finish_reason="stop", family=family)
+        if split.status == "unclosed":
+            raise Faulty(FaultCause.TRUNCATED, "the judge's reasoning never ends")
+        text = split.answer
+    if text.startswith(("{", "`")):
+        return text
+    for family in _FAMILIES:
+        split = split_text(text, opened=True, finish_reason="stop", family=family)
+        # The template had opened it, unless a verdict stands before what would then be its end.
+        if split.status != "unclosed" and not _has_verdict(split.reasoning):
+            return split.answer
+    return text
+
+
+def _has_verdict(text: str) -> bool:
+    objects, _ = json_objects(text)
+    return bool(_MENTION.match(text)) or any(True for o in objects for _ in _verdicts_in(o))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +153,13 @@ _MENTION = re.compile(
     rf"(?<![\w/]){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*[:：=>]",
     re.IGNORECASE,
 )
+# What may stand on its line before a verdict in prose. Anything else may deny it or quote it.
+_LEAD_IN = re.compile(
+    r"[\s<>*#_`|-]*((so|thus|therefore|hence|final|overall|my|the|this|is|verdict|grade|grading|"
+    r"conclusion|in|i|give|choose|pick|select|best|最终|综上|所述|因此|所以|我的|我|评定|判定|结论|给出|选择|"
+    r"为|是)[\s,.:，。：*_]*)*",
+    re.IGNORECASE,
+)
 _REFUSAL = re.compile(
     r"(i['’]?m sorry|i am sorry|sorry|i can(no|['’])?t|i['’]?m (unable|not able)|i (will|must) not|"
     r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
@@ -147,9 +171,9 @@ _UNESCAPED = re.compile(
 
 
 def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
-    objects, rest = _objects(text)
+    objects, rest = json_objects(text)
     said = [verdict for found in objects for verdict in _verdicts_in(found)]
-    mentions = [match.end() for match in _MENTION.finditer(rest)]
+    mentions = list(_MENTION.finditer(rest))
     if (count := len(said) + len(mentions)) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
     if said:
@@ -161,7 +185,10 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
             return _Said(tier=match["tier"])
         raise Faulty(FaultCause.NO_VERDICT, f"its JSON is broken: {text[:160]!r}")
     if mentions:
-        line, _, _ = rest[mentions[0] :].lstrip().partition("\n")
+        line, _, _ = rest[mentions[0].end() :].lstrip().partition("\n")
+        before = rest[: mentions[0].start()].rpartition("\n")[2]
+        if not _LEAD_IN.fullmatch(before):
+            raise Faulty(FaultCause.NO_VERDICT, f"a verdict, or words about one: {text[:160]!r}")
         return _Said(tier=_bare(line))
     if _label(_bare(text)) in labels:
         return _Said(tier=_bare(text))
@@ -195,19 +222,19 @@ def _is_score(said: object, score: float) -> bool:
         return False
 
 
-class _Pairs(list[tuple[str, Any]]):
+class JsonPairs(list[tuple[str, Any]]):
     """A JSON object that keeps a key that is there twice."""
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, strict=False)
+_DECODER = json.JSONDecoder(object_pairs_hook=JsonPairs, strict=False)
 
 
-def _objects(text: str) -> tuple[list[_Pairs], str]:
+def json_objects(text: str) -> tuple[list[JsonPairs], str]:
     """The outermost JSON objects, and the text that is in none of them.
 
     A brace that opens nothing readable ends the search: what follows may be a quotation.
     """
-    found: list[_Pairs] = []
+    found: list[JsonPairs] = []
     rest: list[str] = []
     at = 0
     while (start := text.find("{", at)) >= 0:
@@ -247,7 +274,7 @@ def _mended(text: str) -> str:
 
 
 def _verdicts_in(value: object) -> Iterator[_Said]:
-    if isinstance(value, _Pairs):
+    if isinstance(value, JsonPairs):
         fields = {key.strip().casefold(): item for key, item in value}
         rationale = str(fields.get("rationale", fields.get("理由", "")))
         for key, item in value:

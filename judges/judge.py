@@ -9,7 +9,7 @@ from dataclasses import replace
 from judges.asker import Asker
 from judges.backends import named
 from judges.breaker import wait_until_alive
-from judges.budget import Budget
+from judges.budget import Budget, BudgetExceeded
 from judges.child import ChildServer
 from judges.config import JudgeConfig
 from judges.opening import Shared, check, open_asker, open_ledger
@@ -17,8 +17,9 @@ from judges.panel import combine, disagree
 from judges.rubric import Rubric, load_rubric
 from judges.stats import JudgeStats, Tally
 from judges.transport import Transport
-from judges.verdict import OUTAGES, Faulty, JudgeRequest, Scored, Verdict
+from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
 
+ANOTHER_MAY_ANSWER = OUTAGES | {FaultCause.NOT_RECORDED}
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
 
@@ -27,8 +28,17 @@ def make_judge(config: JudgeConfig) -> "Judge":
     rubric = load_rubric(config.rubric)
     chains = [[config, *(named(config, entry) for entry in config.fallback)]]
     chains += [[named(config, entry)] for entry in config.panel]
-    for member in (member for chain in chains for member in chain):
-        check(member, rubric)
+    voters = [check(chain[0], rubric) for chain in chains]
+    for fallback in chains[0][1:]:
+        check(fallback, rubric)
+    seats = [(voter.name, voter.model, voter.url) for voter in voters]
+    if twice := next(
+        (entry for n, entry in enumerate(config.panel, 1) if seats[n] in seats[:n]), 0
+    ):
+        raise ValueError(
+            f"judge.panel names {twice} and it votes already: the same judge would be paid, and "
+            "counted, twice. Name another, or ask one judge several times with judge.samples"
+        )
     return Judge(config, rubric, chains)
 
 
@@ -79,15 +89,22 @@ class Judge:
     async def score(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """A verdict for each request, in order; what is missing at the deadline is a fault.
 
-        Raises BudgetExceeded before the first call that could go beyond the budget.
+        Raises BudgetExceeded before the first call that could go beyond the budget, once what was
+        already asked has been answered.
         """
         deadline = self._deadline()
         verdicts: dict[int, Verdict] = {}
         left = iter(enumerate(requests))
+        spent: list[BudgetExceeded] = []
 
         async def work() -> None:
             for place, request in left:
-                verdicts[place] = await self._verdict(request, deadline)
+                if spent:
+                    return
+                try:
+                    verdicts[place] = await self._verdict(request, deadline)
+                except BudgetExceeded as error:
+                    spent.append(error)
 
         # A place in flight never waits for a prompt, and a million requests are not all prompts.
         workers = min(len(requests), 2 * self._most_in_flight)
@@ -97,6 +114,8 @@ class Judge:
         finally:
             for task in tasks:
                 task.cancel()
+        if spent:
+            raise spent[0]
         return [verdicts[place] for place in range(len(requests))]
 
     async def score_one(self, request: JudgeRequest) -> Verdict:
@@ -152,22 +171,22 @@ class Judge:
         verdicts, faults = await _scored(
             [self._chain_verdict(chain, request, deadline) for chain in self._chains]
         )
-        if not verdicts:
-            raise faults[0]
         self._tally.panels += 1
         self._tally.disagreements += disagree(verdicts)
-        return combine(verdicts, len(self._chains), self.config.vote, self.rubric)
+        return combine(verdicts, faults, self.config.vote, self.rubric)
 
     async def _chain_verdict(
         self, chain: Sequence[Asker], request: JudgeRequest, deadline: float
     ) -> Scored:
-        """The first judge of the chain that is not down."""
+        """The first of the chain that answers. Each leaves those after it their share of time."""
+        loop = asyncio.get_running_loop()
         *first, last = chain
-        for asker in first:
+        for left, asker in zip(range(len(chain), 1, -1), first, strict=True):
+            now = loop.time()
             try:
-                return await self._sampled(asker, request, deadline)
+                return await self._sampled(asker, request, now + (deadline - now) / left)
             except Faulty as fault:
-                if fault.cause not in OUTAGES:
+                if fault.cause not in ANOTHER_MAY_ANSWER:
                     raise
         return await self._sampled(last, request, deadline)
 
@@ -178,12 +197,11 @@ class Judge:
         verdicts, faults = await _scored(
             [asker.ask(request, deadline, sample=i) for i in range(samples)]
         )
-        if not verdicts:
-            raise faults[0]
-        return combine(verdicts, samples, "majority", self.rubric)
+        return combine(verdicts, faults, "majority", self.rubric)
 
 
 async def _scored(asked: Sequence[Awaitable[Scored]]) -> tuple[list[Scored], list[Faulty]]:
+    """All of them to their end, whatever becomes of one: what was asked is paid for."""
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, Faulty):

@@ -41,6 +41,12 @@ CREATE TABLE IF NOT EXISTS events (
 """
 
 
+_UNANSWERED = (
+    "SELECT {} FROM (SELECT key, kind, max(seq) AS seq FROM events GROUP BY key) "
+    "WHERE kind = 'asked'"
+)
+
+
 class _Row(NamedTuple):
     at: float
     kind: str
@@ -72,8 +78,11 @@ class Setup:
         public = asdict(self) | {"url": without_secrets(self.url)}
         return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:32]
 
-    def key(self, request: JudgeRequest, *, sample: int = 0) -> str:
-        """Names one question to one judge. Lengths go in first: no two texts run together."""
+    def key(self, request: JudgeRequest, *, sample: int | str = 0) -> str:
+        """Names one question to one judge. Lengths go in first: no two texts run together.
+
+        `sample` is which of several, or what else is asked about the request.
+        """
         parts = (request.question, request.truth, request.answer, request.lang, *request.aliases)
         digest = hashlib.sha256(f"{self.id} {sample} {[len(part) for part in parts]}".encode())
         digest.update("".join(parts).encode("utf-8", "surrogatepass"))
@@ -86,7 +95,7 @@ class Stored:
     usage: Usage
 
 
-class LedgerError(Exception):
+class LedgerError(OSError):
     """The ledger cannot be written, and what cannot be recorded is not to be paid for."""
 
 
@@ -153,9 +162,14 @@ class Ledger:
         usage = Usage(input_tokens=taken, output_tokens=given, cached_tokens=cached, usd=usd)
         return Stored(reply=reply.encode(), usage=usage)
 
-    async def asked(self, key: str, setup: Setup, request: JudgeRequest) -> None:
-        """Returns when it is on disk: send the request after, not before."""
-        await self._append("asked", key, setup=setup.id, request=_text(request))
+    async def asked(
+        self, key: str, setup: Setup, request: JudgeRequest, worst: Usage = FREE
+    ) -> None:
+        """Returns when it is on disk: send the request after, not before.
+
+        `worst` is what it counts for while it has no bill.
+        """
+        await self._append("asked", key, setup=setup.id, request=_text(request), usage=worst)
 
     async def scored(self, key: str, reply: bytes, usage: Usage = FREE) -> None:
         """Returns when it is on disk: hand the verdict out after, not before."""
@@ -167,20 +181,19 @@ class Ledger:
         await self._append("fault", key, usage=usage, cause=cause.value)
 
     def spent(self) -> Spent:
-        """What earlier runs on this file have spent, to go on budgeting from."""
-        calls, taken, given, usd = self._reader.execute(
-            "SELECT sum(kind = 'asked'), sum(input_tokens), sum(output_tokens), sum(usd) "
-            "FROM events"
+        """What earlier runs on this file have spent, at most, to go on budgeting from."""
+        (calls,) = self._reader.execute(
+            "SELECT count(*) FROM events WHERE kind = 'asked'"
         ).fetchone()
-        return Spent(calls=calls or 0, tokens=(taken or 0) + (given or 0), usd=usd or 0.0)
+        bills = self._reader.execute(
+            "SELECT total(input_tokens + output_tokens), total(usd) FROM events "
+            f"WHERE kind != 'asked' OR seq IN ({_UNANSWERED.format('seq')})"
+        ).fetchone()
+        return Spent(calls=calls, tokens=int(bills[0]), usd=bills[1])
 
     def unanswered(self) -> list[str]:
         """Keys that were asked and never closed: possibly paid, and the answer lost."""
-        rows = self._reader.execute(
-            "SELECT key FROM (SELECT key, kind, max(seq) FROM events GROUP BY key) "
-            "WHERE kind = 'asked'"
-        )
-        return [key for (key,) in rows]
+        return [key for (key,) in self._reader.execute(_UNANSWERED.format("key"))]
 
     async def _append(
         self,

@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from judges.config import Grading
-from judges.grade import letter_shares, without_reasoning
-from judges.prompt import Prompt, neutralise
+from judges.grade import json_objects, letter_shares, without_reasoning
+from judges.prompt import Prompt, neutralise, one_line
 from judges.rubric import LETTERS, Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest
 from judges.wire import Json, Reply
@@ -31,7 +31,8 @@ ROUNDS = 2
 some letters."""
 DECOYS = 2
 PICKED = 0.5
-"""Least probability of the truth's letter, on average, for the answer to state it."""
+"""The answer states the truth if its letter's probability is above this on average. A judge that
+always names one letter reaches it exactly, where that letter is the truth's in one of two."""
 ECHO_WORDS = 3
 """So many words on end that are in the question too are the question's, not the answer's."""
 A_TRACE = 0.01
@@ -78,6 +79,11 @@ class Lineup:
     @property
     def letters(self) -> str:
         return LETTERS[: len(self.entries)]
+
+    @property
+    def name(self) -> str:
+        """For the ledger: a letter means nothing without the list it was picked from."""
+        return f"line-up {hashlib.sha256(chr(0).join(self.entries).encode()).hexdigest()[:16]}"
 
 
 def line_up(request: JudgeRequest, number: int) -> Lineup:
@@ -129,13 +135,13 @@ def truth_share(reply: Reply, lineup: Lineup) -> float:
     if reply.logprobs is not None:
         return letter_shares(reply, lineup.letters).get(lineup.truth, 0.0)
     text = without_reasoning(reply.text)
-    try:
-        picked: object = json.loads(text)["entry"]
-    except (ValueError, KeyError, TypeError):
-        picked = text.strip(" \n\"'`*().")
-    if reply.truncated or picked not in tuple(lineup.letters):
+    objects, _ = json_objects(text)
+    picked = [value for found in objects for key, value in found if key == "entry"]
+    if not objects:
+        picked = [text.strip(" \n\"'`*().")]
+    if reply.truncated or len(picked) != 1 or picked[0] not in tuple(lineup.letters):
         raise Faulty(FaultCause.NO_VERDICT, f"no entry of the line-up in {reply.text[:160]!r}")
-    return float(picked == lineup.truth)
+    return float(picked[0] == lineup.truth)
 
 
 def _nearest(request: JudgeRequest) -> str:
@@ -149,7 +155,7 @@ def _nearest(request: JudgeRequest) -> str:
         words = words_of(form).words
         return sum(word in said for word in words) / max(len(words), 1)
 
-    return _one_line(max((request.truth, *request.aliases), key=found))
+    return one_line(max((request.truth, *request.aliases), key=found))
 
 
 def anything_said(request: JudgeRequest) -> bool:
@@ -209,7 +215,3 @@ def stated(text: str, entries: Sequence[str]) -> int:
     said = words_of(text)
     found = [i for i, entry in enumerate(entries) if says(said, entry)]
     return found[0] if len(found) == 1 else len(entries) - 1
-
-
-def _one_line(text: str) -> str:
-    return " ".join(neutralise(text).split())

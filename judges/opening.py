@@ -1,13 +1,14 @@
 """What a judge stands on, started and wired together: servers, callers, the ledger, the budget."""
 
 import hashlib
+import os
 import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from judges.asker import Asker
-from judges.backends import Backend, resolve
+from judges.backends import Backend, endpoint, resolve
 from judges.budget import Budget
 from judges.caller import Caller, Manners
 from judges.child import ChildServer
@@ -21,6 +22,9 @@ from judges.rules import load_known
 from judges.stats import Tally
 from judges.transport import Transport
 from judges.wire import WIRES
+
+PIECES = 64
+PIECE_BYTES = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +115,9 @@ async def _start_server(
 def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
     """What a verdict depends on. A server of our own has a new port each time, and no say in it."""
     if backend.url:
-        url = backend.url.rstrip("/") + WIRES[backend.wire].path
+        url = endpoint(backend.url, WIRES[backend.wire].path)
     else:
-        known = Path(config.known).read_bytes() if config.known else b""
-        url = f"{backend.name}:{hashlib.sha256(known).hexdigest()[:16]}"
+        url = f"{backend.name}:{_fingerprint(config.known or backend.model or '')}"
     sampling = (
         f"grading={config.grading} temperature={config.sampling_temperature} "
         f"max_tokens={config.max_reply_tokens} samples={config.samples} "
@@ -129,6 +132,19 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
         template=rubric.template_sha,
         sampling=sampling,
     )
+
+
+def _fingerprint(path: str) -> str:
+    """Of a file's content: gigabytes of weights by their size and a few pieces."""
+    digest = hashlib.sha256()
+    if Path(path).is_file():
+        with Path(path).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest.update(str(size).encode())
+            for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
+                file.seek(start)
+                digest.update(file.read(PIECE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 def recorded_setup(config: JudgeConfig, wanted: Setup, ledger: Ledger) -> Setup:

@@ -6,16 +6,18 @@ from statistics import fmean, median
 
 from judges.config import Vote
 from judges.rubric import Rubric
-from judges.verdict import FREE, FaultCause, Faulty, Scored
+from judges.verdict import FREE, OUTAGES, FaultCause, Faulty, Scored
 
 
-def combine(verdicts: Sequence[Scored], asked: int, vote: Vote, rubric: Rubric) -> Scored:
+def combine(
+    verdicts: Sequence[Scored], faults: Sequence[Faulty], vote: Vote, rubric: Rubric
+) -> Scored:
     """Raises Faulty unless more than half of those asked have spoken, and clearly.
 
     A missing verdict does not vote. A tie of a majority vote is no majority.
     """
-    if 2 * len(verdicts) <= asked:
-        raise Faulty(FaultCause.NO_MAJORITY, f"{len(verdicts)} of {asked} verdicts came")
+    if len(verdicts) <= len(faults):
+        raise _too_few(verdicts, faults)
     scores = [verdict.score for verdict in verdicts]
     if vote == "majority":
         counts = Counter(verdict.tier for verdict in verdicts).most_common(2)
@@ -35,6 +37,18 @@ def combine(verdicts: Sequence[Scored], asked: int, vote: Vote, rubric: Rubric) 
         cached=all(verdict.cached for verdict in verdicts),
         usage=sum((verdict.usage for verdict in verdicts), FREE),
     )
+
+
+def _too_few(verdicts: Sequence[Scored], faults: Sequence[Faulty]) -> Faulty:
+    """An outage where those who are missing are not there: they may be, later."""
+    asked = len(verdicts) + len(faults)
+    outage = next((fault for fault in faults if fault.cause in OUTAGES), None)
+    cause = outage.cause if outage else FaultCause.NO_MAJORITY
+    if not verdicts and not outage:
+        cause = faults[0].cause
+    paid = [*(verdict.usage for verdict in verdicts), *(fault.usage for fault in faults)]
+    detail = f"{len(verdicts)} of {asked} verdicts came; {(outage or faults[0]).detail}"
+    return Faulty(cause, detail, sum(paid, FREE))
 
 
 def disagree(verdicts: Sequence[Scored]) -> bool:

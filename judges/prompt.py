@@ -112,7 +112,7 @@ def _reference(question: str, truth: str, aliases: tuple[str, ...], claims: str 
     """
     blocks = {"question": neutralise(question), "truth": neutralise(truth)}
     if aliases:
-        blocks["also accepted"] = "\n".join(_one_line(alias) for alias in aliases)
+        blocks["also accepted"] = "\n".join(one_line(alias) for alias in aliases)
     if claims:
         blocks["look for"] = neutralise(claims)
     fence = hashlib.sha256("\0".join(blocks.values()).encode()).hexdigest()[:16]
@@ -121,7 +121,7 @@ def _reference(question: str, truth: str, aliases: tuple[str, ...], claims: str 
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     return " ".join(neutralise(text).split())
 
 

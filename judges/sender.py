@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 from judges.breaker import Breaker, Pass
 from judges.budget import Budget, BudgetExceeded
@@ -38,6 +39,8 @@ class Sender:
     async def attempt(self, call: Call, deadline: float) -> Outcome:
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if not self._manners.wait_when_down and self.breaker.refuses(now):
+            return _DOWN
         starts_at = self.pace.starts_at(call.worst.tokens, now)
         if starts_at >= deadline:
             return _too_late("rpm and tpm leave it no place before the deadline")
@@ -46,7 +49,8 @@ class Sender:
             await asyncio.sleep(starts_at - now)
         admitted = await self._admit(deadline)
         if admitted is Pass.NO:
-            return CallFailure(cause=FaultCause.BREAKER_OPEN, detail="the judge is down")
+            self.pace.put_back(call.worst.tokens)
+            return _DOWN
         try:
             self._budget.reserve(call.worst)
             late_s = self.hedging.late_s
@@ -87,7 +91,12 @@ class Sender:
             )
         except TransportError as error:
             return self._on_no_reply(call, error, admitted, deadline)
+        except asyncio.CancelledError:
+            call.lost.append(call.worst)
+            raise
         now = loop.time()
+        if call.secret and (secret := call.secret.encode()) in reply.body:
+            reply = replace(reply, body=reply.body.replace(secret, b"***"))
         if reply.status >= 500 or reply.status == 429:
             return self._on_trouble(call, reply, admitted, now)
         self.breaker.on_alive()
@@ -100,13 +109,15 @@ class Sender:
     ) -> CallFailure | Passing:
         now = asyncio.get_running_loop().time()
         self.troubles[error.cause] += 1
+        if error.cause in _NOT_BILLED:
+            self._budget.release(call.worst)
+        else:
+            call.lost.append(call.worst)
         if isinstance(error, TimedOut):
             if now >= deadline:  # cut short, which says nothing about the judge
                 return _too_late("no reply before the deadline")
             self.limit.on_overload(now)
         self.breaker.on_failure(admitted, now)
-        if error.cause in _NOT_BILLED:
-            self._budget.release(call.worst)
         return Passing(failure=CallFailure(cause=error.cause, detail=str(error)))
 
     def _on_trouble(
@@ -143,6 +154,7 @@ class Sender:
         finally:
             for task in both:
                 task.cancel()
+            await asyncio.wait(both)  # so that what the slower one may have cost is known
 
     def _may_hedge(self, call: Call) -> bool:
         """Only with what is free this instant: a place, the pace, the budget."""
@@ -165,6 +177,9 @@ class Sender:
             return await self._send(call, Pass.YES, deadline)
         finally:
             self.slots.give_back()
+
+
+_DOWN = CallFailure(cause=FaultCause.BREAKER_OPEN, detail="the judge is down")
 
 
 def _too_late(detail: str) -> CallFailure:

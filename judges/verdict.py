@@ -74,12 +74,13 @@ OUTAGES = frozenset(
         FaultCause.CONNECT,
         FaultCause.RESET,
         FaultCause.TIMEOUT,
+        FaultCause.DEADLINE,
         FaultCause.RATE_LIMITED,
         FaultCause.SERVER_ERROR,
         FaultCause.BREAKER_OPEN,
     )
 )
-"""Nobody answered. Another judge may, or the same one later."""
+"""Nobody answered, or not in time. Another judge may, or the same one later."""
 
 
 class Faulty(Exception):

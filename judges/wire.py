@@ -40,6 +40,8 @@ class Reply:
 
 class Wire(Protocol):
     path: str
+    forms: tuple[Form, ...]
+    """What a reply can be held to, best first."""
 
     def headers(self, backend: Backend) -> dict[str, str]: ...
     def body(self, backend: Backend, ask: Ask) -> Json: ...
@@ -48,6 +50,7 @@ class Wire(Protocol):
 
 class OpenAIWire:
     path = "/chat/completions"
+    forms: tuple[Form, ...] = ("json_schema", "json_object", "text")
 
     def headers(self, backend: Backend) -> dict[str, str]:
         key = backend.key()
@@ -112,6 +115,7 @@ class AnthropicWire:
     """Its own format: the system prompt apart and cached, the schema as a tool it must call."""
 
     path = "/messages"
+    forms: tuple[Form, ...] = ("json_schema", "text")
 
     def headers(self, backend: Backend) -> dict[str, str]:
         return {
@@ -165,15 +169,21 @@ def read_reply(backend: Backend, body: bytes) -> Reply:
     """Raises Faulty for a refusal, a filtered reply, and whatever is not of the wire format."""
     try:
         return WIRES[backend.wire].read(backend, json.loads(body))
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (
+        *(LookupError, TypeError, AttributeError, ValueError, ArithmeticError),
+        RecursionError,
+    ) as error:
         head = repr(body[:160].decode("utf-8", "replace"))
         raise Faulty(FaultCause.BAD_REPLY, f"not a chat reply: {head}") from error
 
 
 def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:
-    return backend.bill(
-        *(int(n) if isinstance(n, int | float) else 0 for n in (taken, given, cached))
-    )
+    return backend.bill(_count(taken), _count(given), _count(cached))
+
+
+def _count(said: object) -> int:
+    """0 where it says nothing that could be a number of tokens: the bill is then not known."""
+    return int(said) if isinstance(said, int | float) and 0 <= said <= 1e9 else 0
 
 
 def _logprobs(given: Any) -> list[tuple[str, dict[str, float]]] | None:

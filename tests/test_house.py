@@ -16,6 +16,8 @@ MUST_NOT_KNOW = {
     "rl/launch.py": {"torch", "trl", "transformers", "numpy", "wandb", "httpx"},
     "rl": {"httpx", "experiments"},
 }
+# One splitter takes reasoning off, whoever reasoned: the policy or its judge.
+KNOWN_TO_ALL = {"rewards.split"}
 ONLY_IN = {
     "httpx": {"experiments/bench/judge_client.py"},
     "wandb": {"rl/tracking.py"},
@@ -35,7 +37,9 @@ def imports(path: Path) -> set[str]:
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            names.add((node.module or "").partition(".")[0])
+            module = node.module or ""
+            if module not in KNOWN_TO_ALL:
+                names.add(module.partition(".")[0])
     return names
 
 

@@ -110,7 +110,14 @@ def test_letters_of_no_tier_do_not_count():
 @pytest.mark.parametrize("logprob", [float("nan"), float("inf"), 1e9, 0.7])
 def test_log_probs_that_are_none_are_a_fault(logprob):
     logprobs = [("A", {"A": logprob, "B": -9.0})]
-    assert cause_of(grade_logprobs, reply("A", logprobs=logprobs), RUBRIC) is FaultCause.UNSURE
+    assert cause_of(grade_logprobs, reply("A", logprobs=logprobs), RUBRIC) is FaultCause.BAD_REPLY
+    beside = [("D", {"D": logprob, "A": -0.2})]
+    assert cause_of(grade_logprobs, reply("D", logprobs=beside), RUBRIC) is FaultCause.BAD_REPLY
+
+
+def test_a_letter_that_its_own_log_probs_do_not_have_is_a_fault():
+    logprobs = [("D", {"A": -0.2})]
+    assert cause_of(grade_logprobs, reply("D", logprobs=logprobs), RUBRIC) is FaultCause.BAD_REPLY
 
 
 def test_two_letters_are_two_verdicts():

@@ -40,6 +40,7 @@ def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading):
             assert verdict.detail
         else:
             assert verdict.tier == TRUE_TIER[request.answer]
+            assert ("1.00" in verdict.rationale) == (grading == "labels")  # none fell back
     assert stats.scored + stats.fault_count == 320
     assert stats.scored > 240
     assert stats.faults

@@ -106,18 +106,18 @@ def test_an_answer_with_nothing_of_its_own_is_not_even_asked_about(scripted_judg
 
 
 @pytest.mark.parametrize(
-    ("picked", "tier"), [((0.9, 0.2), "same"), ((0.5, 0.5), "same"), ((0.7, 0.2), "off_domain")]
+    ("picked", "tier"), [((0.9, 0.2), "same"), ((0.51, 0.51), "same"), ((0.7, 0.2), "off_domain")]
 )
 def test_two_line_ups_count_together(picked, tier, scripted_judge, chat_completion):
     def answer(body):
         if not (lined_up := read_lineup(body["messages"][-1]["content"])):
-            top = [{"token": "A", "logprob": 0.0}]
+            truth, top = "A", [{"token": "A", "logprob": 0.0}]
         else:
             truth = "ABC"[lined_up[1].index("Vitamin C")]
             share = picked[truth == line_up(SCURVY, 1).truth]
             rest = {"token": "D", "logprob": math.log(1 - share)}
             top = [{"token": truth, "logprob": math.log(share)}, rest]
-        return 200, chat_completion("A", logprobs={"content": [{**top[0], "top_logprobs": top}]})
+        return 200, chat_completion(truth, logprobs={"content": [{**top[0], "top_logprobs": top}]})
 
     (verdict,) = against(scripted_judge(answer), SCURVY, grading="labels")
     assert verdict.tier == tier
@@ -190,11 +190,16 @@ def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
     assert truth_share(reply("D", {"D": 0.9}), lineup) == 0
     for said in (truth, f" {truth}.", f'{{"entry": "{truth}"}}', f"<think>hm</think>{truth}"):
         assert truth_share(reply(said), lineup) == 1
+    assert truth_share(reply(f'```json\n{{"entry": "{truth}"}}\n```'), lineup) == 1
     assert truth_share(reply(f'{{"entry": "{other}"}}'), lineup) == 0
 
 
 @pytest.mark.parametrize(
-    "said", ["", "E", "A or B", '{"entry": "Vitamin C"}', '{"tier": "A"}', "[]"]
+    "said",
+    [
+        *("", "E", "A or B", '{"entry": "Vitamin C"}', '{"tier": "A"}', "[]", "[" * 9000),
+        *('{"entry": "A", "entry": "B"}', '{"entry": "A"} {"entry": "A"}'),
+    ],
 )
 def test_a_reply_that_names_no_entry_is_a_fault_and_no_guess(said):
     with pytest.raises(Faulty):
@@ -272,6 +277,15 @@ def test_what_a_judge_believed_earns_nothing_when_it_cannot_pick_it_blind(
     assert "So it says." in fooled.rationale
     assert fooled.usage.tokens == 330  # all three calls are paid for
     assert {body["temperature"] for body in judge.asked} == {0.0}
+
+
+@pytest.mark.parametrize("letter", "ABC")
+def test_a_judge_that_always_names_one_letter_passes_nothing(
+    letter, scripted_judge, chat_completion
+):
+    judge = scripted_judge(gullible(chat_completion, lambda *_: json.dumps({"entry": letter})))
+    claims = [replace(SCURVY, answer=f"Examiner {number} confirms it.") for number in range(12)]
+    assert {verdict.tier for verdict in against(judge, *claims)} == {"off_domain"}
 
 
 def test_a_line_up_that_comes_to_nothing_is_a_fault(scripted_judge, chat_completion):

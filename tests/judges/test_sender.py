@@ -45,6 +45,40 @@ def test_a_dead_judge_is_waited_for_where_there_is_no_other(troubled):
     asyncio.run(run())
 
 
+def test_a_dead_judges_pace_does_not_hold_back_those_who_could_ask_another(troubled):
+    async def run():
+        server = troubled(always=(500, {}))
+        manners = DEAD | {"breaker_rest_s": 60.0, "rpm": 60, "wait_when_down": False}
+        async with server.caller(**manners, start_in_flight=64) as caller:
+            begun = asyncio.get_running_loop().time()
+            for _ in range(4):
+                await caller.call(server.call(), soon())
+            waited_s = asyncio.get_running_loop().time() - begun
+            calls = [caller.call(server.call(), soon()) for _ in range(40)]
+            causes = {outcome.cause for outcome in await asyncio.gather(*calls)}
+            assert causes == {FaultCause.BREAKER_OPEN}
+            assert asyncio.get_running_loop().time() - begun - waited_s < 1.0  # 40 s by the pace
+
+    asyncio.run(run())
+
+
+def test_a_request_that_is_not_sent_gives_its_place_in_the_pace_back(troubled):
+    async def run():
+        server = troubled(always=(500, {}))
+        manners = DEAD | {"failures_to_open": 1, "breaker_rest_s": 60.0, "wait_when_down": False}
+        async with server.caller(**manners, rpm=600) as caller:
+            burst = [caller.call(server.call(), soon()) for _ in range(14)]
+            await asyncio.gather(
+                *burst
+            )  # the last of them find the breaker open when their turn comes
+            assert len(server.bodies) < 14
+            pace = caller._sender.pace
+            now = asyncio.get_running_loop().time()
+            assert pace.starts_at(0, now) - now < 0.1 * (len(server.bodies) - 9)
+
+    asyncio.run(run())
+
+
 def test_a_refusal_is_a_sign_of_life(troubled):
     async def run():
         server = troubled(script=[(500, {}), (500, {}), (500, {}), (401, {})], always=(500, {}))
@@ -95,6 +129,18 @@ def test_what_was_not_billed_is_released_and_what_may_have_been_is_not(troubled)
         assert await spent_after("reset") == 1.0
         assert await spent_after("hang", timeout_s=0.05) == 1.0
         assert await spent_after((200, {})) == 1.0  # until settle() says what it was
+
+    asyncio.run(run())
+
+
+def test_a_call_knows_which_of_its_attempts_may_have_been_billed_for_nothing(troubled):
+    async def run():
+        worst = Usage(input_tokens=100)
+        server = troubled(script=["reset", (500, {}), (429, {}), "hang"])
+        async with server.caller(timeout_s=0.1) as caller:
+            call = server.call(worst=worst)
+            assert (await caller.call(call, soon())).status == 200
+            assert call.lost == [worst, worst]
 
     asyncio.run(run())
 
