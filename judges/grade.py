@@ -120,6 +120,8 @@ _THINK = re.compile(r"<(/?)(?:thinking|reasoning)>")
 
 def without_reasoning(text: str) -> str:
     """A judge may think aloud before its verdict. What it thinks is not its verdict."""
+    if text.startswith("{"):
+        return text.strip()
     text = _THINK.sub(r"<\1think>", text)
     for family in _FAMILIES:
         split = split_text(text, opened=False, finish_reason="stop", family=family)
