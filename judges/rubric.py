@@ -156,7 +156,14 @@ def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
     for key in ("lang", "task", "tiers"):
         if not data.get(key):
             raise ValueError(f"rubric {path}: `{key}` is missing")
-    tiers = tuple(_tier(path, row) for row in data["tiers"])
+    for key in ("lang", "task"):
+        _need_text(f"rubric {path}", key, data[key])
+    for key in ("siblings", "template"):
+        if not isinstance(table := data.get(key, {}), dict):
+            raise ValueError(f"rubric {path}: `{key}` is {table!r}: write it as a table, [{key}]")
+        for name, text in cast(dict[str, object], table).items():
+            _need_text(f"rubric {path}, {key}", name, text)
+    tiers = tuple(_tier(path, row) for row in _tables(f"rubric {path}", "tiers", data["tiers"]))
     labels = [tier.label for tier in tiers]
     if len(set(labels)) != len(labels):
         raise ValueError(f"rubric {path}: two tiers have the same label; labels are {labels}")
@@ -173,6 +180,32 @@ def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
     )
 
 
+def _need_text(where: str, key: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: `{key}` is {value!r}: it must be text, in quotes")
+
+
+def _tables(where: str, key: str, value: object) -> list[dict[str, Any]]:
+    tables = cast(list[object], value) if isinstance(value, list) else [value]
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError(f"{where}: write each of its {key.split('.')[-1]} as a table, [[{key}]]")
+    return cast(list[dict[str, Any]], tables)
+
+
+def _examples(where: str, value: object) -> tuple[Example, ...]:
+    wanted = tuple(Example.__dataclass_fields__)
+    rows = _tables(where, "tiers.examples", value)
+    for row in rows:
+        if set(row) != set(wanted):
+            raise ValueError(
+                f"{where} has an example of {', '.join(row) or 'nothing'}; it needs "
+                f"{', '.join(wanted)} and nothing else"
+            )
+        for key in wanted:
+            _need_text(f"{where}, an example", key, row[key])
+    return tuple(Example(**row) for row in rows)
+
+
 def _tier(path: Path, row: dict[str, Any]) -> Tier:
     label = row.get("label")
     if not isinstance(label, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", label):
@@ -180,21 +213,22 @@ def _tier(path: Path, row: dict[str, Any]) -> Tier:
             f"rubric {path}: tier label {label!r} must be lower-case letters, digits and _"
         )
     score = row.get("score")
-    if not isinstance(score, int | float) or not math.isfinite(score):
+    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
         raise ValueError(f"rubric {path}: tier {label} has score {score!r}; it must be a number")
     if not row.get("meaning"):
         raise ValueError(f"rubric {path}: tier {label} has no `meaning`; say when it applies")
-    rules = tuple(row.get("rules", ()))
-    if unknown := [finding for finding in rules if finding not in RULES]:
-        raise ValueError(
-            f"rubric {path}: tier {label} has rules {unknown}; known are {', '.join(RULES)}"
-        )
+    where = f"rubric {path}: tier {label}"
+    _need_text(where, "meaning", row["meaning"])
+    if not isinstance(rules := row.get("rules", []), list):
+        raise ValueError(f"{where}: `rules` is {rules!r}: it must be a list, such as ['same']")
+    if unknown := [rule for rule in cast(list[object], rules) if rule not in RULES]:
+        raise ValueError(f"{where} has rules {unknown}; known are {', '.join(RULES)}")
     return Tier(
         label=label,
         score=float(score),
         meaning=row["meaning"].strip(),
-        examples=tuple(Example(**example) for example in row.get("examples", ())),
-        rules=rules,
+        examples=_examples(where, row.get("examples", [])),
+        rules=tuple(cast(list[str], rules)),
     )
 
 

@@ -76,11 +76,37 @@ def test_a_rubric_in_any_language_may_bring_its_own_wording(tmp_path):
         (('lang = "en"', 'lang = "fr"'), "wording is incomplete"),
         (('meaning = "Wrong."', 'meaning = "W."\nrules = ["wrong"]'), "known are same"),
         (("[[tiers]]", "[[tiers"), "not valid TOML"),
+        (('[[tiers]]\nlabel = "yes"', '[tiers]\nlabel = "yes"'), "not valid TOML"),
+        (("score = 10", "score = true"), "must be a number"),
+        (('task = "Grade."', "task = 5"), "`task` is 5: it must be text"),
+        (('lang = "en"', 'lang = ["en"]'), "`lang` is .*: it must be text"),
+        (('task = "Grade."', 'task = "Grade."\nsiblings = "fr"'), r"as a table, \[siblings\]"),
+        (('task = "Grade."', 'task = "Grade."\ntemplate = {commit = 1}'), "`commit` is 1: it must"),
+        (('meaning = "Wrong."', "meaning = 5"), "tier no: `meaning` is 5: it must be text"),
+        (('meaning = "Wrong."', 'meaning = "W."\nrules = "same"'), "`rules` is 'same': it must be"),
+        (('meaning = "Wrong."', 'meaning = "W."\nexamples = 1'), r"\[\[tiers.examples\]\]"),
+        (
+            ('meaning = "Wrong."', 'meaning = "W."\nexamples = [{question = "Q?", truth = "T"}]'),
+            "tier no has an example of question, truth; it needs question, truth, answer",
+        ),
+        (
+            (
+                'meaning = "Wrong."',
+                'meaning = "W."\nexamples = [{question = "Q?", truth = "T", answer = 1}]',
+            ),
+            "tier no, an example: `answer` is 1: it must be text",
+        ),
     ],
 )
 def test_a_rubric_that_cannot_work_says_why(tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
         load_rubric(write(tmp_path, TWO_TIERS.replace(*change)))
+
+
+@pytest.mark.parametrize("tiers", ['[tiers]\nlabel = "yes"', 'tiers = ["yes", "no"]', "tiers = 1"])
+def test_tiers_that_are_no_list_of_tables_are_told_how_to_write_them(tmp_path, tiers):
+    with pytest.raises(ValueError, match=r"write each of its tiers as a table, \[\[tiers\]\]"):
+        load_rubric(write(tmp_path, f'lang = "en"\ntask = "Grade."\n{tiers}\n'))
 
 
 def test_a_misspelt_rubric_gets_a_suggestion():
