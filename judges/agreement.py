@@ -3,9 +3,9 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -76,15 +76,29 @@ def bootstrap(
     rows: Sequence[T],
     statistic: Callable[[Sequence[T]], float | None],
     *,
+    by: Callable[[T], Hashable] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """The statistic and the middle 95 % of what it is on rows drawn again with replacement."""
+    """The statistic and the middle 95 % of what it is on rows drawn again with replacement.
+
+    Rows that are the same `by` something are drawn together. Of one such group alone nobody can
+    tell how another would come out.
+    """
     value = statistic(rows)
     if value is None:
         return Estimate(value=None, low=None, high=None)
+    groups: dict[Hashable, list[T]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(by(row) if by else i, []).append(row)
+    if len(groups) == 1:
+        return Estimate(value=value, low=None, high=None)
     rng = random.Random(seed)
-    drawn = (statistic(rng.choices(rows, k=len(rows))) for _ in range(resamples))
+    piles = list(groups.values())
+    drawn = (
+        statistic(list(chain.from_iterable(rng.choices(piles, k=len(piles)))))
+        for _ in range(resamples)
+    )
     ordered = sorted(each for each in drawn if each is not None)
     return Estimate(value=value, low=quantile(ordered, 0.025), high=quantile(ordered, 0.975))
 

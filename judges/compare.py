@@ -86,7 +86,7 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
     def estimate(
         statistic: Callable[[Sequence[Outcome]], float | None], rows: Sequence[Outcome] = scored
     ) -> Estimate:
-        return bootstrap(rows, statistic, seed=seed)
+        return bootstrap(rows, statistic, by=lambda each: each.row.request.question, seed=seed)
 
     scores, right = [each.score for each in scored], [each.row.right for each in scored]
     return Agreement(

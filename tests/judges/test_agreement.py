@@ -102,6 +102,35 @@ def test_a_bootstrap_interval_holds_the_mean_of_a_fair_coin_about_as_wide_as_the
     assert bootstrap(rows, share, seed=1) != found
 
 
+def test_rows_that_stand_or_fall_together_are_drawn_together():
+    """400 rows, but only 20 questions: as wide as 20 coins, not as 400."""
+    rows = [(question, question % 2 == 0) for question in range(20) for _ in range(20)]
+
+    def mean(drawn):
+        return share([hit for _, hit in drawn])
+
+    found = bootstrap(rows, mean, by=lambda row: row[0])
+    assert found.value == 0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 20), rel=0.2)
+    alone = bootstrap(rows, mean)
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 400), rel=0.2)
+    assert bootstrap(rows, mean, by=lambda row: row[0]) == found
+
+
+def test_every_row_in_a_group_of_its_own_is_no_grouping():
+    rows = list(range(30))
+
+    def mean(drawn):
+        return sum(drawn) / len(drawn)
+
+    assert bootstrap(rows, mean, by=lambda row: row) == bootstrap(rows, mean)
+
+
+def test_one_group_says_nothing_about_others():
+    found = bootstrap([True, False, True], share, by=lambda row: "the same question")
+    assert (found.value, found.low, found.high) == (pytest.approx(2 / 3), None, None)
+
+
 def test_a_bootstrap_of_what_is_undefined_says_so_and_skips_undefined_draws():
     assert bootstrap([], share).value is None
     rows = [(1.0, True), (0.0, False)]  # half of the draws hold one class alone
