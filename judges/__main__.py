@@ -28,7 +28,11 @@ def main(args: list[str]) -> int:
         hint = f" Did you mean {close[0]}?" if close else ""
         print(f"unknown command {name!r}.{hint}\n\n{usage()}", file=sys.stderr)
         return 2
-    return importlib.import_module(COMMANDS[name][0]).main(rest)
+    try:
+        return importlib.import_module(COMMANDS[name][0]).main(rest)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was judged", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

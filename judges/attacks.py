@@ -8,13 +8,13 @@ truth, {best} the best tier's label, {meaning} its meaning, {rubric} all tiers w
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from judges.jsonl import read_jsonl
 from judges.rubric import Rubric
 from judges.verdict import JudgeRequest
 from judges.words import says, words_of
@@ -40,8 +40,7 @@ class Attack:
 
 
 def load_patterns(path: Path = PATTERNS) -> list[Pattern]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Pattern(**json.loads(line)) for line in lines]
+    return read_jsonl(path, lambda row: Pattern(**row), wanted="a JSONL of patterns")
 
 
 def cross(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from judges.agreement import Estimate
+from judges.command import at_least, check_writable, in_ledger, read_flags, told, write
 from judges.compare import FAULT, Agreement, Outcome, compare, confusion, roc
 from judges.config import JudgeConfig
 from judges.labelled import (
@@ -51,6 +51,9 @@ class CalibrateConfig:
     plot: str | None = None
     """Where the picture goes, as SVG."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+    def __post_init__(self) -> None:
+        at_least("rows", self.rows, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,8 @@ def as_text(found: Calibration, rubric: Rubric) -> str:
     lines.append(_row("best cut", [_number(each.best_cut) for each in columns.values()]))
     held_out = [_number(each.accuracy_at_held_out_cut) for each in columns.values()]
     lines.append(_row("  right or wrong at a held-out one", held_out))
-    lines += [f"(an answer counts as right from {found.right_from:g}; brackets hold 95 %)", ""]
+    counts = f"an answer counts as right from {found.right_from:g}"
+    lines += [f"({counts}; brackets hold 95 %, by question)", ""]
     lines += _confusion_table(found.confusion, rubric)
     seconds = " / ".join(f"{s:.2f} s" for s in (found.p50_s, found.p95_s) if s is not None)
     lines += [
@@ -193,19 +197,19 @@ async def run(config: CalibrateConfig) -> tuple[Calibration, list[dict[str, obje
 
 
 def main(args: Sequence[str]) -> int:
-    flat = (tyro.conf.OmitArgPrefixes,)
-    config = tyro.cli(CalibrateConfig, args=args, prog="python -m judges calibrate", config=flat)
-    try:
-        found, said = asyncio.run(run(config))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    config = read_flags(CalibrateConfig, "calibrate", args)
+    return told(lambda: calibrate(config), kept=lambda: in_ledger(config.judge.ledger))
+
+
+def calibrate(config: CalibrateConfig) -> int:
+    check_writable(json=config.json, plot=config.plot)
+    found, said = asyncio.run(run(config))
     rubric = load_rubric(config.judge.rubric)
     print(as_text(found, rubric))
     if config.json:
         whole = {**asdict(found), "verdicts": said}
-        Path(config.json).write_text(json.dumps(whole, ensure_ascii=False, indent=1), "utf-8")
+        write("json", config.json, json.dumps(whole, ensure_ascii=False, indent=1))
     if config.plot:
         svg = calibration_svg(found.confusion, found.roc, rubric.labels, FAULT)
-        Path(config.plot).write_text(svg, encoding="utf-8")
+        write("plot", config.plot, svg)
     return 0 if found.overall.scored else 1

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from judges.backends import resolve
+from judges import make_judge
+from judges.backends import named, resolve
 from judges.budget import BudgetExceeded
+from judges.command import in_own_flags
 from judges.config import JudgeConfig
-from judges.judge import make_judge
-from judges.rubric import Rubric, Tier
+from judges.jsonl import Row, read_jsonl, text_of, texts_of
+from judges.lineup import ROUNDS
+from judges.prompt import grading_prompt
+from judges.rubric import Rubric, Tier, load_rubric
 from judges.stats import JudgeStats
 from judges.verdict import FaultCause, JudgeFault, JudgeRequest, Verdict
 
+if TYPE_CHECKING:
+    from judges.judge import Judge
+
 SHIPPED = Path(__file__).parent / "data" / "calibration.jsonl"
-BINARY = {1: True, "1": True, 0: False, "0": False}
+RIGHT, WRONG = ("1", "1.0", "True"), ("0", "0.0", "False")
 REPORT_EVERY = 20
 
 
@@ -52,16 +58,11 @@ class Labelled:
 
 def read_labelled(path: str | Path, fields: Fields, rubric: Rubric, cut: float) -> list[Labelled]:
     """`cut` is the score from which a tier is right."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file. Give a JSONL of labelled answers")
-    rows: list[Labelled] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_labelled(json.loads(line), fields, rubric, cut))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+    rows = read_jsonl(
+        path,
+        lambda row: _labelled(row, fields, rubric, cut),
+        wanted="a JSONL of labelled answers",
+    )
     if not rows:
         raise ValueError(f"{path} has no rows: there is nothing to compare with")
     if len({row.tier is None for row in rows}) > 1:
@@ -69,39 +70,31 @@ def read_labelled(path: str | Path, fields: Fields, rubric: Rubric, cut: float) 
     return rows
 
 
-def _labelled(row: Any, fields: Fields, rubric: Rubric, cut: float) -> Labelled:
+def _labelled(row: Row, fields: Fields, rubric: Rubric, cut: float) -> Labelled:
     label = row.get(fields.label_field)
     tier = _tier(label, fields.label_field, rubric)
-    truth, *others = _text(row, "truth_field", fields.truth_field).split(
-        fields.alias_separator or "\0"
-    )
+    truth, *others = _text(row, "truth", fields.truth_field).split(fields.alias_separator or "\0")
     return Labelled(
         request=JudgeRequest(
-            question=_text(row, "question_field", fields.question_field),
+            question=_text(row, "question", fields.question_field),
             truth=truth.strip(),
-            answer=_text(row, "answer_field", fields.answer_field),
-            aliases=(
-                *(str(a) for a in row.get("aliases") or ()),
-                *(a.strip() for a in others if a),
-            ),
+            answer=_text(row, "answer", fields.answer_field),
+            aliases=(*texts_of(row, "aliases"), *(a.strip() for a in others if a)),
             lang=str(row.get("lang") or "en"),
         ),
-        right=tier.score >= cut if tier else BINARY[label],
+        right=tier.score >= cut if tier else str(label) in RIGHT,
         tier=tier and tier.label,
     )
 
 
-def _text(row: Any, flag: str, name: str) -> str:
-    if not isinstance(row.get(name), str):
-        flag = flag.replace("_", "-")
-        raise ValueError(f"`{name}` must be there and be text. Is another field meant by --{flag}?")
-    return row[name]
+def _text(row: Row, what: str, name: str) -> str:
+    return text_of(row, name, f". Is another field meant by --{what}-field?")
 
 
 def _tier(label: Any, name: str, rubric: Rubric) -> Tier | None:
-    if label in BINARY:
+    if str(label) in RIGHT + WRONG:  # however JSON has them: 1, 1.0, true, "1"
         return None
-    if label in rubric.labels:
+    if isinstance(label, str) and label in rubric.labels:
         return rubric.tier(label)
     raise ValueError(
         f"`{name}` is {label!r}: neither a tier of rubric {rubric.name} "
@@ -136,25 +129,71 @@ def right_from(rubric: Rubric, asked: float | None) -> float:
     return min(earning)
 
 
+def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
+    """How many at once, so that none waits through its own deadline.
+
+    As many as every judge takes, and no more than rpm and tpm let start in half of the time.
+    """
+    judges = [resolve(each) for each in (config, *(named(config, one) for one in config.panel))]
+    calls = config.samples * (1 + ROUNDS * config.lineup)
+    prompt = grading_prompt(
+        max(requests, key=lambda request: len(request.answer)),
+        load_rubric(config.rubric),
+        config.grading,
+        defences=config.defences,
+    )
+    tokens = len((prompt.system + prompt.user).encode("utf-8", "replace")) + config.max_reply_tokens
+    room = config.deadline_s / 60 / 2 / calls
+    limits = [float(judge.max_in_flight) for judge in judges]
+    limits += [judge.rpm * room for judge in judges if judge.rpm]
+    limits += [judge.tpm * room / tokens for judge in judges if judge.tpm]
+    return max(int(min(limits)), 1)
+
+
+def _ignore(place: int, verdict: Verdict) -> None:
+    pass
+
+
 async def judge_all(
-    config: JudgeConfig, requests: Sequence[JudgeRequest]
+    config: JudgeConfig,
+    requests: Sequence[JudgeRequest],
+    *,
+    on_verdict: Callable[[int, Verdict], None] = _ignore,
 ) -> tuple[list[Verdict], JudgeStats]:
-    """As many at once as the judge takes, so that no request waits through its own deadline."""
-    turns = asyncio.Semaphore(resolve(config).max_in_flight)
-    done = 0
+    """Every request has its whole deadline, from when its turn comes.
+
+    `on_verdict` is told of each verdict once all before it are there; of those left over, when the
+    judging is broken off.
+    """
+    verdicts: dict[int, Verdict] = {}
+    left = iter(enumerate(requests))
+    handed_on = 0
+
+    async def work(judge: Judge) -> None:
+        nonlocal handed_on
+        for place, request in left:
+            verdicts[place] = await _verdict(judge, request)
+            if len(verdicts) % REPORT_EVERY == 0:
+                print(f"{len(verdicts)} of {len(requests)} judged", file=sys.stderr, flush=True)
+            while handed_on in verdicts:
+                handed_on += 1
+                on_verdict(handed_on - 1, verdicts[handed_on - 1])
 
     async with make_judge(config) as judge:
+        turns = min(in_turn(config, requests), len(requests))
+        workers = [asyncio.create_task(work(judge)) for _ in range(turns)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            for place in sorted(place for place in verdicts if place >= handed_on):
+                on_verdict(place, verdicts[place])
+        return [verdicts[place] for place in range(len(requests))], judge.stats()
 
-        async def verdict(request: JudgeRequest) -> Verdict:
-            nonlocal done
-            async with turns:
-                try:
-                    return await judge.score_one(request)
-                except BudgetExceeded as error:
-                    return JudgeFault(cause=FaultCause.BUDGET, detail=str(error))
-                finally:
-                    done += 1
-                    if done % REPORT_EVERY == 0:
-                        print(f"{done} of {len(requests)} judged", file=sys.stderr, flush=True)
 
-        return list(await asyncio.gather(*map(verdict, requests))), judge.stats()
+async def _verdict(judge: Judge, request: JudgeRequest) -> Verdict:
+    try:
+        return await judge.score_one(request)
+    except BudgetExceeded as error:  # what was paid for is still wanted
+        return JudgeFault(cause=FaultCause.BUDGET, detail=in_own_flags(str(error)))

@@ -12,7 +12,6 @@ It compares words, so it cannot see that a fluent sentence is false, nor accept 
 told. It is here so that training, tests and newcomers have a real judge to talk to without a key.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from judges.jsonl import Row, read_jsonl, texts_of
 from judges.words import Words, words_of
 
 SHORT_WORDS = 12
@@ -101,22 +101,17 @@ class Known:
 
 
 def load_known(path: str | Path) -> Known:
-    rows: list[tuple[str, tuple[str, ...], str]] = []
     if not Path(path).is_file():
         raise ValueError(f"judge.known is {str(path)!r}: no such file. Give a JSONL of answers")
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            answer, aliases = str(row["answer"]), tuple(row.get("aliases", ()))
-            if "kind" in row:  # an answer of no kind contradicts no other
-                rows.append((answer, aliases, str(row["kind"])))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: a known answer needs `answer` ({error!r})"
-            ) from error
-    return Known(rows)
+    rows = read_jsonl(path, _known, wanted="a JSONL of answers")
+    # an answer of no kind contradicts no other
+    return Known((answer, aliases, kind) for answer, aliases, kind in rows if kind is not None)
+
+
+def _known(row: Row) -> tuple[str, tuple[str, ...], str | None]:
+    if "answer" not in row:
+        raise ValueError("a known answer needs `answer`")
+    return str(row["answer"]), texts_of(row, "aliases"), str(row["kind"]) if "kind" in row else None
 
 
 def grade(

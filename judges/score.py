@@ -1,30 +1,29 @@
 """`python -m judges score FILE.jsonl`: a verdict for every row of a file."""
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from judges import make_judge
-from judges.budget import BudgetExceeded
+from judges.command import check_writable, read_flags, told
 from judges.config import JudgeConfig
+from judges.jsonl import Row, as_line, read_jsonl, text_of, texts_of
+from judges.labelled import judge_all
 from judges.stats import JudgeStats
-from judges.verdict import FaultCause, JudgeFault, JudgeRequest, Scored, Verdict
-
-Row = dict[str, Any]
+from judges.verdict import JudgeFault, JudgeRequest, Scored, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
     """Verdicts for a JSONL of {"question", "truth", "answer"}, with "aliases" and "lang" if any.
 
-    Writes the rows with their verdicts; exits with 1 if any of them is a fault.
+    Writes the rows with their verdicts, in order, as they are judged; exits with 1 if any of them
+    is a fault.
     """
 
     file: Annotated[str, tyro.conf.Positional]
@@ -34,48 +33,20 @@ class ScoreConfig:
 
 
 def read_rows(path: str) -> list[tuple[Row, JudgeRequest]]:
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file. Give a JSONL of question, truth and answer")
-    rows: list[tuple[Row, JudgeRequest]] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            request = JudgeRequest(
-                question=_text(row, "question"),
-                truth=_text(row, "truth"),
-                answer=_text(row, "answer"),
-                aliases=tuple(str(alias) for alias in row.get("aliases") or ()),
-                lang=str(row.get("lang") or "en"),
-            )
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-        rows.append((row, request))
+    rows = read_jsonl(path, _requested, wanted="a JSONL of question, truth and answer")
     if not rows:
         raise ValueError(f"{path} has no rows: there is nothing to score")
     return rows
 
 
-def _text(row: Row, name: str) -> str:
-    if not isinstance(row.get(name), str):
-        raise ValueError(f"`{name}` must be there and be text")
-    return row[name]
-
-
-async def score_rows(
-    config: JudgeConfig, requests: Sequence[JudgeRequest]
-) -> tuple[list[Verdict], JudgeStats]:
-    async with make_judge(config) as judge:
-
-        async def verdict(request: JudgeRequest) -> Verdict:
-            try:
-                return await judge.score_one(request)
-            except BudgetExceeded as error:  # what was paid for is still to be written
-                return JudgeFault(cause=FaultCause.BUDGET, detail=str(error))
-
-        verdicts = await asyncio.gather(*map(verdict, requests))
-        return verdicts, judge.stats()
+def _requested(row: Row) -> tuple[Row, JudgeRequest]:
+    return row, JudgeRequest(
+        question=text_of(row, "question"),
+        truth=text_of(row, "truth"),
+        answer=text_of(row, "answer"),
+        aliases=texts_of(row, "aliases"),
+        lang=str(row.get("lang") or "en"),
+    )
 
 
 def verdict_row(verdict: Verdict) -> Row:
@@ -106,22 +77,59 @@ def _counts(counter: Counter[str]) -> str:
     return f" ({listed})" if listed else ""
 
 
-def main(args: Sequence[str]) -> int:
-    flat = (tyro.conf.OmitArgPrefixes,)
-    config = tyro.cli(ScoreConfig, args=args, prog="python -m judges score", config=flat)
-    try:
-        rows = read_rows(config.file)
-        verdicts, stats = asyncio.run(score_rows(config.judge, [request for _, request in rows]))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    lines = [
-        json.dumps({**row, **verdict_row(verdict)}, ensure_ascii=False)
-        for (row, _), verdict in zip(rows, verdicts, strict=True)
-    ]
-    if config.out:
-        Path(config.out).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    else:
-        print("\n".join(lines))
+class Out:
+    """Where rows go as soon as they are judged. A file is left as it was until there is one."""
+
+    def __init__(self, path: str | None, rows: Sequence[Row]) -> None:
+        self.written = 0
+        self._path = path
+        self._rows = rows
+
+    def add(self, place: int, verdict: Verdict) -> None:
+        line = as_line({**self._rows[place], **verdict_row(verdict)})
+        if self._path is None:
+            print(line, flush=True)
+        else:
+            self._write(self._path, line)
+        self.written += 1
+
+    def _write(self, path: str, line: str) -> None:
+        try:
+            with Path(path).open("a" if self.written else "w", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            raise ValueError(
+                f"--out {path} could not be written after {self.written} rows ({error.strerror})"
+            ) from error
+
+    def kept(self, ledger: str | None) -> str:
+        where = f"are judged and in {self._path}" if self._path else "are judged and were printed"
+        on = "The same command goes" if ledger else "With --ledger FILE the same command would go"
+        return f"{self.written} of {len(self._rows)} rows {where}. {on} on from there"
+
+
+def score(config: ScoreConfig, rows: Sequence[tuple[Row, JudgeRequest]], out: Out) -> int:
+    requests = [request for _, request in rows]
+    verdicts, stats = asyncio.run(judge_all(config.judge, requests, on_verdict=out.add))
     print(summary(verdicts, stats), file=sys.stderr)
     return 1 if any(isinstance(verdict, JudgeFault) for verdict in verdicts) else 0
+
+
+def _check_out(config: ScoreConfig) -> None:
+    check_writable(out=config.out)
+    if config.out and Path(config.out).exists() and Path(config.out).samefile(config.file):
+        raise ValueError(f"--out is {config.out!r}, the file that is read: name another")
+
+
+def main(args: Sequence[str]) -> int:
+    config = read_flags(ScoreConfig, "score", args)
+    out = Out(config.out, [])
+
+    def work() -> int:
+        nonlocal out
+        rows = read_rows(config.file)
+        _check_out(config)
+        out = Out(config.out, [row for row, _ in rows])
+        return score(config, rows, out)
+
+    return told(work, kept=lambda: out.kept(config.judge.ledger))

@@ -7,7 +7,6 @@ and tests use the same client, over HTTP, as they would with any other judge.
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,6 +14,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.child import die_with_parent
+from judges.command import read_flags, told
 from judges.lineup import read_lineup, stated
 from judges.misbehave import Misbehaviour
 from judges.prompt import read_user_message
@@ -173,6 +173,10 @@ async def serve(config: ServeConfig) -> None:
     import asyncio
     import signal
 
+    if not 0 <= config.port <= 65535:
+        raise ValueError(
+            f"port is {config.port}: it must be from 0 to 65535. Type --port 0 for any free one"
+        )
     rubric = load_rubric(config.rubric)
     rubric.check_rules()
     known = load_known(config.known) if config.known else Known()
@@ -200,14 +204,12 @@ async def serve(config: ServeConfig) -> None:
 def main(args: list[str]) -> int:
     import asyncio
 
-    import tyro
-
-    config = tyro.cli(ServeConfig, args=args, prog="python -m judges serve")
+    config = read_flags(ServeConfig, "serve", args)
     if config.with_parent:
         die_with_parent()
-    try:
+
+    def work() -> int:
         asyncio.run(serve(config))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(work, kept=lambda: "it served nobody")

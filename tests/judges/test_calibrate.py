@@ -74,6 +74,18 @@ def test_a_file_is_judged_and_told_in_a_table_json_and_a_picture(written, tmp_pa
     assert {"same", "off_domain", "wrong answers that pass"} <= set(texts)
 
 
+def test_brackets_are_of_questions_and_not_of_the_rows_that_share_them(written, capsys):
+    """A judge that is right on one question of two, each asked ten times, is known from two."""
+    other = {**SCURVY, "question": "Which vitamin is in fresh fruit?", "truth": "Ascorbate"}
+    rows = [{**SCURVY, "answer": f"Vitamin C, {i}", "tier": "same"} for i in range(10)]
+    rows += [{**other, "answer": f"Vitamin C, {i}", "tier": "same"} for i in range(10)]
+    found, _ = asyncio.run(run(CalibrateConfig(file=written(rows))))
+    accuracy = found.overall.accuracy
+    assert (accuracy.value, accuracy.low, accuracy.high) == (0.5, 0.0, 1.0)
+    found, _ = asyncio.run(run(CalibrateConfig(file=written(rows[:10]))))
+    assert (found.overall.accuracy.low, found.overall.accuracy.high) == (None, None)
+
+
 def test_answers_labelled_right_or_wrong_are_read_by_the_fields_flags_name(written):
     fields = Fields(truth_field="gold", answer_field="said", label_field="ok", alias_separator="/")
     config = CalibrateConfig(

@@ -1,0 +1,105 @@
+"""What the commands share: their flags, what is said when it goes wrong, where they write."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from judges.ledger import LedgerError
+
+T = TypeVar("T")
+MENDABLE, INTERRUPTED = 2, 130
+_EDGE = re.compile(r"(\x1b\[[\d;]*m)*[│|]?(\x1b\[[\d;]*m)*$")
+_OF_A_RUN = re.compile(r"--judge\.([a-z_-]+)")
+
+
+def in_own_flags(text: str) -> str:
+    """A run says --judge.max_usd where a command says --max-usd."""
+    return _OF_A_RUN.sub(lambda match: f"--{match[1].replace('_', '-')}", text)
+
+
+def read_flags(kind: type[T], name: str, args: Sequence[str]) -> T:
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                kind,
+                args=args,
+                prog=f"python -m judges {name}",
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    finally:
+        print("\n".join(map(_boxed, said.getvalue().split("\n"))), end="", file=sys.stderr)
+
+
+def _boxed(line: str) -> str:
+    own = in_own_flags(line)
+    return _EDGE.sub(lambda edge: " " * (len(line) - len(own)) + edge[0], own, count=1)
+
+
+def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:
+    """The exit code. What goes wrong is told in a line; after Ctrl-C, `kept` says what is left."""
+    try:
+        return work()
+    except (ValueError, LedgerError) as error:
+        print(in_own_flags(str(error)), file=sys.stderr)
+        return MENDABLE
+    except KeyboardInterrupt:
+        print(f"interrupted; {kept()}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def in_ledger(ledger: str | None) -> str:
+    if ledger:
+        return f"what was judged is in {ledger}: the same command goes on from there"
+    return "what was judged is lost. With --ledger FILE it is kept"
+
+
+def check_writable(**paths: str | None) -> None:
+    """By flag. Told before anything is judged, because what was judged has been paid."""
+    for flag, path in paths.items():
+        if path is not None:
+            _check_writable(f"--{flag} is {path!r}", Path(path))
+
+
+def _check_writable(said: str, path: Path) -> None:
+    folder = path.parent
+    if os.path.isdir(path):  # unlike a Path's own, it takes any name
+        raise ValueError(f"{said}: that is a folder. Name a file in it")
+    if not os.path.exists(folder):
+        raise ValueError(f"{said}: there is no folder {folder}. Type: mkdir -p {folder}")
+    if not os.path.isdir(folder):
+        raise ValueError(f"{said}: {folder} is not a folder. Name a file in one")
+    try:
+        is_new = not os.path.exists(path)
+        if is_new or path.is_file():  # a pipe would take the end of this for the end of all
+            path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"{said}: it cannot be written to ({error.strerror}). Name a file elsewhere"
+        ) from error
+
+
+def write(flag: str, path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ValueError(f"--{flag} {path} could not be written ({error.strerror})") from error
+
+
+def at_least(name: str, value: float | None, low: int) -> None:
+    if value is not None and not value >= low:
+        raise ValueError(f"{name} is {value}: it must be at least {low}")
+
+
+def share_of_one(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}: it is a share, from 0 to 1")
