@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from judges.backends import Backend, named, resolve
+from judges.command import at_least, read_flags, told
 from judges.config import JudgeConfig
-from judges.lineup import ROUNDS, line_up, lineup_prompt
+from judges.grade import CLAIMS_SCHEMA, verdict_schema
+from judges.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
-from judges.rubric import Rubric, load_rubric
+from judges.rubric import LETTERS, Rubric, load_rubric
 from judges.verdict import JudgeRequest
+from judges.wire import WIRES, Ask, Json
 
 RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
 ENTRY_TOKENS = 8
 """An entry of a line-up, named in JSON."""
 FENCE = "0" * 8
-QUESTION = "Which deficiency is the usual cause of this condition in an adult, and why? "
-TRUTH = "A lack of this vitamin. "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,16 @@ class Workload:
     group_size: int = 8
     """Answers to each question."""
     steps: int = 100
+    question_tokens: int = 32
+    """A typical question with its truth."""
     answer_tokens: int = 64
     """A typical answer, reasoning gone."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "group_size", "steps"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("question_tokens", "answer_tokens"):
+            at_least(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +51,8 @@ class Estimate:
     output_tokens: int
     usd: float
     usd_at_most: float
-    """Where every reply is as long as it may be."""
+    """Where every prompt and reply is billed at the most that a budget sets aside for it, by the
+    dearest of the judges that may answer, with questions and answers of the lengths given."""
     judge_hours: float
     """If the run did nothing but wait for its judge."""
 
@@ -58,52 +68,148 @@ class Estimate:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of call that a judge is asked."""
+
+    calls: int
+    prompt: Prompt
+    longest_prompt: Prompt
+    schema: Json
+    reply_tokens: int
+    letters: bool
+
+
 def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
     """`reply_s` is the judge's latency where it was measured; else the backend's row guesses."""
     rubric = load_rubric(config.rubric)
-    judges = [config, *(named(config, entry) for entry in config.panel)]
-    parts = [
-        _one_judge(judge, resolve(judge, keyless=True), rubric, work, reply_s) for judge in judges
-    ]
-    total = parts[0]
-    for part in parts[1:]:
-        total += part
+    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
+    chains += [[named(config, entry)] for entry in config.panel]
+    total, *others = [_one_chain(chain, rubric, work, reply_s) for chain in chains]
+    for other in others:
+        total += other
     return total
 
 
-def _one_judge(
-    config: JudgeConfig, backend: Backend, rubric: Rubric, work: Workload, reply_s: float | None
+def _one_chain(
+    chain: Sequence[JudgeConfig], rubric: Rubric, work: Workload, reply_s: float | None
 ) -> Estimate:
-    request = JudgeRequest(question=QUESTION, truth=TRUTH, answer="", lang=rubric.lang)
-    prompt = grading_prompt(request, rubric, config.grading, defences=config.defences)
-    groups = work.prompts * work.steps
-    gradings = groups * work.group_size * config.samples
-    per_grading = _tokens(prompt) + work.answer_tokens
-    per_reply = 1 if config.grading == "labels" else RATIONALE_TOKENS
-    longest_reply = 4 if config.grading == "labels" else config.max_reply_tokens
-    calls, tokens_in, tokens_out = gradings, gradings * per_grading, gradings * per_reply
-    most_out = gradings * longest_reply
-    if config.commit_first:
-        calls += groups
-        tokens_in += groups * _tokens(commitment_prompt(request, rubric))
-        tokens_in += gradings * RATIONALE_TOKENS  # the claims, shown with every answer
-        tokens_out += groups * RATIONALE_TOKENS
-        most_out += groups * config.max_reply_tokens
-    if config.lineup:  # as if every answer earned something and passed the first
-        lined_up = groups * work.group_size * ROUNDS
-        shown = lineup_prompt(request, line_up(request, 0), config.grading, FENCE)
-        calls += lined_up
-        tokens_in += lined_up * (_tokens(shown) + work.answer_tokens)
-        tokens_out += lined_up * (1 if config.grading == "labels" else ENTRY_TOKENS)
-        most_out += lined_up * longest_reply
+    """What its first judge is expected to take, and at most what the dearest of them would."""
+    config, backend = chain[0], resolve(chain[0], keyless=True)
+    kinds = _kinds(config, rubric, work, rubric.lang)
+    calls = sum(kind.calls for kind in kinds)
+    tokens_in = sum(kind.calls * _tokens(kind.prompt) for kind in kinds)
+    tokens_out = sum(kind.calls * kind.reply_tokens for kind in kinds)
     return Estimate(
         calls=calls,
         input_tokens=tokens_in,
         output_tokens=tokens_out,
         usd=backend.bill(tokens_in, tokens_out).usd,
-        usd_at_most=backend.bill(tokens_in, most_out).usd,
+        usd_at_most=max(
+            _usd_at_most(link, rubric, work, lang)
+            for link in chain
+            for lang in (rubric.lang, *rubric.siblings)
+        ),
         judge_hours=_hours(backend, calls, tokens_in + tokens_out, work, reply_s),
     )
+
+
+def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> list[Kind]:
+    """As if every answer earned something, so that it is lined up."""
+    request = _request(lang, work)
+    letters = config.grading == "labels"
+    questions = work.prompts * work.steps
+    answers = questions * work.group_size
+
+    def grading(claims_tokens: int) -> Prompt:
+        claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
+        return grading_prompt(
+            request, rubric, config.grading, defences=config.defences, claims=claims
+        )
+
+    kinds = [
+        Kind(
+            calls=answers * config.samples,
+            prompt=grading(RATIONALE_TOKENS),
+            longest_prompt=grading(config.max_reply_tokens),
+            schema=verdict_schema(rubric),
+            reply_tokens=1 if letters else RATIONALE_TOKENS,
+            letters=letters,
+        )
+    ]
+    if config.commit_first:
+        prompt = commitment_prompt(request, rubric)
+        kinds.append(
+            Kind(
+                calls=questions,
+                prompt=prompt,
+                longest_prompt=prompt,
+                schema=CLAIMS_SCHEMA,
+                reply_tokens=RATIONALE_TOKENS,
+                letters=False,
+            )
+        )
+    if config.lineup:
+        lineup = _longest_lineup(request)
+        prompt = lineup_prompt(request, lineup, config.grading, FENCE)
+        # a sample may come too late to share another's line-up, unless a ledger holds it
+        of_an_answer = ROUNDS * (1 if config.ledger else config.samples)
+        kinds.append(
+            Kind(
+                calls=answers * of_an_answer,
+                prompt=prompt,
+                longest_prompt=prompt,
+                schema=lineup_schema(lineup),
+                reply_tokens=1 if letters else ENTRY_TOKENS,
+                letters=letters,
+            )
+        )
+    return kinds
+
+
+def _request(lang: str, work: Workload) -> JudgeRequest:
+    truth_tokens = work.question_tokens // 4
+    return JudgeRequest(
+        question=_filler("asks", lang, work.question_tokens - truth_tokens),
+        truth=_filler("true", lang, truth_tokens),
+        answer=_filler("says", lang, work.answer_tokens),
+        lang=lang,
+    )
+
+
+def _filler(word: str, lang: str, tokens: int) -> str:
+    return ("字" if lang == "zh" else word) * tokens
+
+
+def _longest_lineup(request: JudgeRequest) -> Lineup:
+    words = wording()
+    decoys = sorted(words.decoys.get(request.lang, words.decoys["en"]), key=len)
+    return Lineup(entries=(request.truth, *decoys[-DECOYS:], words.none), truth=LETTERS[0])
+
+
+def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:
+    """What the budget would set aside for it all, so that so much money is enough."""
+    from judges.exchange import (
+        BYTES_A_TOKEN,
+        LABEL_TOKENS,
+    )  # it brings the client, and --help waits
+
+    backend = resolve(config, keyless=True)
+    usd = 0.0
+    for kind in _kinds(config, rubric, work, lang):
+        reply_tokens = LABEL_TOKENS if kind.letters else config.max_reply_tokens
+        ask = Ask(
+            prompt=kind.longest_prompt,
+            schema=kind.schema,
+            form=backend.form,
+            logprobs=kind.letters,
+            temperature=config.sampling_temperature,
+            max_tokens=reply_tokens,
+            seed=config.samples if config.samples > 1 else None,
+        )
+        size = len(json.dumps(WIRES[backend.wire].body(backend, ask)))
+        usd += kind.calls * backend.bill(-(-size // BYTES_A_TOKEN), reply_tokens).usd
+    return usd
 
 
 def _hours(
@@ -134,8 +240,8 @@ def describe(config: JudgeConfig, total: Estimate) -> str:
     ]
     if total.usd_at_most:
         lines.append(
-            f"  money: about ${total.usd:,.2f}, at most ${total.usd_at_most:,.2f} "
-            "without retries; equal questions in the ledger cost nothing"
+            f"  money: about ${total.usd:,.2f}, at most ${total.usd_at_most:,.2f} without retries "
+            "if no question or answer is longer than assumed; equal ones in the ledger cost nothing"
         )
     if total.judge_hours >= 0.01:
         lines.append(f"  judge-bound: about {total.judge_hours:.2f} h")
@@ -168,16 +274,17 @@ class PreflightConfig:
     reply_s: float | None = None
     """The judge's latency, where you have measured it."""
 
+    def __post_init__(self) -> None:
+        if self.reply_s is not None and not self.reply_s > 0:
+            raise ValueError(f"reply_s is {self.reply_s}: it must be above 0")
+
 
 def main(args: Sequence[str]) -> int:
-    import tyro
+    config = read_flags(PreflightConfig, "preflight", args)
 
-    flat = (tyro.conf.OmitArgPrefixes,)
-    config = tyro.cli(PreflightConfig, args=args, prog="python -m judges preflight", config=flat)
-    try:
+    def work() -> int:
         total = estimate(config.judge, config.work, reply_s=config.reply_s)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(describe(config.judge, total))
-    return 0
+        print(describe(config.judge, total))
+        return 0
+
+    return told(work, kept=lambda: "nothing was asked")

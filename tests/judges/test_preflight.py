@@ -1,8 +1,11 @@
+import asyncio
+import json
 from dataclasses import replace
 
 import pytest
 
-from judges import JudgeConfig
+from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges.lineup import read_lineup, stated
 from judges.preflight import Workload, describe, estimate, main
 
 WORK = Workload(prompts=4, group_size=8, steps=10, answer_tokens=50)
@@ -18,6 +21,80 @@ def test_calls_are_answers_times_samples_times_judges():
 
 def test_a_commitment_is_one_more_call_a_question():
     assert estimate(replace(PAID, commit_first=True), WORK).calls == 320 + 40
+
+
+ANSWERS = [
+    JudgeRequest(question=f"Which {thing}?", truth="Vitamin C", answer=f"Vitamin C, {n} times over")
+    for thing in ("fruit", "cause")
+    for n in range(3)
+]
+
+
+def asked_of(judge, config):
+    """The bodies that a judge is sent by a config, told by their prompts to be right every time."""
+
+    async def go():
+        async with judge, make_judge(replace(config, url=judge.url)) as own:
+            verdicts = await own.score(ANSWERS)
+            assert all(isinstance(verdict, Scored) for verdict in verdicts)
+
+    asyncio.run(go())
+    return judge.asked
+
+
+def obliging(chat_completion):
+    """Says the best of everything, and takes its time over it, each time another."""
+
+    def answer(body):
+        user = body["messages"][-1]["content"]
+        if lined_up := read_lineup(user):
+            return 200, chat_completion(json.dumps({"entry": "ABCD"[stated(*lined_up)]}))
+        if "[[answer" not in user:
+            return 200, chat_completion('{"claims": ["vitamin C"]}')
+        return 200, chat_completion('{"rationale": "So.", "tier": "correct"}')
+
+    return answer
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+@pytest.mark.parametrize("commit_first", [False, True])
+@pytest.mark.parametrize("lineup", [False, True])
+@pytest.mark.parametrize("in_ledger", [False, True])
+def test_no_more_calls_are_made_and_no_more_is_set_aside_than_estimated(
+    scripted_judge, chat_completion, tmp_path, samples, commit_first, lineup, in_ledger
+):
+    config = replace(
+        PAID,
+        rubric="facts_en",
+        samples=samples,
+        commit_first=commit_first,
+        lineup=lineup,
+        usd_per_m_out=2.0,
+        ledger=str(tmp_path / "ledger.sqlite") if in_ledger else None,
+    )
+    work = Workload(prompts=2, group_size=3, steps=1, answer_tokens=8, question_tokens=8)
+    bodies = asked_of(scripted_judge(obliging(chat_completion)), config)
+    total = estimate(config, work)
+    shared_by_luck = lineup and samples > 1 and not in_ledger
+    assert len(bodies) <= total.calls if shared_by_luck else len(bodies) == total.calls
+    set_aside = sum(len(json.dumps(body)) // 3 + 2 * body["max_tokens"] for body in bodies) / 1e6
+    assert set_aside <= total.usd_at_most
+    if not shared_by_luck and not commit_first:  # whose claims may fill the whole reply
+        assert total.usd_at_most < 1.1 * set_aside
+
+
+def test_at_most_holds_for_the_dearest_judge_that_may_answer_in_any_language():
+    cheap = estimate(PAID, WORK)
+    dear = estimate(replace(PAID, fallback=("anthropic",)), WORK)
+    assert (dear.calls, dear.usd) == (cheap.calls, cheap.usd)
+    assert dear.usd_at_most == estimate(JudgeConfig(backend="anthropic"), WORK).usd_at_most
+    one_language = estimate(replace(PAID, rubric="facts_en"), WORK)
+    assert one_language.usd_at_most < cheap.usd_at_most
+
+
+def test_a_longer_question_costs_more():
+    more = estimate(PAID, replace(WORK, question_tokens=132)).input_tokens
+    assert more == estimate(PAID, WORK).input_tokens + 320 * 100
 
 
 def test_money_is_tokens_times_price():
