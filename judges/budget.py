@@ -68,5 +68,5 @@ class Budget:
 def _message(name: str, limit: float, spent: float, need: float) -> str:
     return (
         f"judge.max_{name} is {limit:g}: {spent:g} are spent and the next call may need {need:g}. "
-        f"Raise --judge.max_{name} to go on; what was answered is in the ledger"
+        f"Raise --judge.max_{name} to go on; what is in a ledger is not paid for again"
     )

@@ -72,7 +72,7 @@ def load_rows(config: DataConfig) -> tuple[list[Row], list[Row]]:
 def read_rows(path: Path) -> list[Row]:
     """Rows of a JSONL file; a bad one is named by its line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from None
     return [_row(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]

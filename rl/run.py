@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
 from judges.budget import BudgetExceeded
-from judges.judge import Judge
 from judges.preflight import Workload, describe, estimate
 from rl.config import RunConfig
 from rl.data import Prompt, data_file, load_rows, to_prompts
@@ -141,11 +140,11 @@ def _judge_of(config: RunConfig) -> JudgeConfig:
     return dataclasses.replace(config.judge, known=str(known))
 
 
-def _judge(config: JudgeConfig, log: RunLog) -> Judge:
-    """With a ledger in the run's folder, where the judge is one that is paid."""
+def _with_ledger(config: JudgeConfig, folder: Path) -> JudgeConfig:
+    """In the run's folder, where the judge is one that is paid."""
     if config.ledger or config.backend in ("rules", "replay"):
-        return make_judge(config)
-    return make_judge(dataclasses.replace(config, ledger=str(log.folder / "judge.sqlite")))
+        return config
+    return dataclasses.replace(config, ledger=str(folder / "judge.sqlite"))
 
 
 def _preflight(config: RunConfig) -> str:
@@ -156,7 +155,8 @@ def _preflight(config: RunConfig) -> str:
         steps=config.gspo.generations,
         answer_tokens=config.rollout.max_new_tokens,
     )
-    return describe(config.judge, estimate(config.judge, work))
+    judge = _with_ledger(config.judge, Path(config.out))
+    return describe(judge, estimate(judge, work))
 
 
 def _train(
@@ -181,7 +181,9 @@ def _train(
         prompts=checked.train,
         policy=policy,
         engine=_engine(server, policy, config, log, background, opened),
-        judge=opened.enter_context(background.entered(_judge(checked.judge, log))),
+        judge=opened.enter_context(
+            background.entered(make_judge(_with_ledger(checked.judge, log.folder)))
+        ),
         background=background,
         log=log,
         tracker=tracker,

@@ -30,6 +30,12 @@ def test_a_bad_row_is_named_by_its_line(tmp_path, line, said):
         read_rows(written(tmp_path, GOOD, "", line))
 
 
+def test_a_line_separator_inside_a_text_ends_no_row(tmp_path):
+    row = {"question": "Which organ\u2028pumps blood?", "answer": "Heart"}
+    file = written(tmp_path, json.dumps(row, ensure_ascii=False))
+    assert [read.question for read in read_rows(file)] == [row["question"]]
+
+
 def test_an_empty_set_says_what_a_row_looks_like(tmp_path):
     file = written(tmp_path)
     with pytest.raises(ValueError, match="no row to train on"):

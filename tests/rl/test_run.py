@@ -49,10 +49,7 @@ def test_the_rule_judge_knows_the_answers_of_the_data_it_judges(tmp_path):
 
 
 def test_only_a_paid_judge_gets_a_ledger(tmp_path, monkeypatch):
-    from rl.runlog import RunLog
-
-    log = RunLog(tmp_path)
     monkeypatch.setenv("DEEPSEEK_API_KEY", "not-a-key")
     paid = dataclasses.replace(QUICKSTART.judge, backend="deepseek")
-    assert run._judge(paid, log).config.ledger == str(tmp_path / "judge.sqlite")
-    assert run._judge(QUICKSTART.judge, log).config.ledger is None
+    assert run._with_ledger(paid, tmp_path).ledger == str(tmp_path / "judge.sqlite")
+    assert run._with_ledger(QUICKSTART.judge, tmp_path).ledger is None
