@@ -36,59 +36,59 @@ class Terms:
     """How one call is made."""
 
     form: Form
-    letters: bool
+    logprobs: bool
     temperature: bool
 
 
 class Abilities:
     """Many requests may be in flight when the first refusal comes; each is asked again for less."""
 
-    def __init__(self, backend: Backend, *, letters: bool) -> None:
+    def __init__(self, backend: Backend, *, logprobs: bool) -> None:
         self._name = f"{backend.name}:{backend.model}"
         self._forms = WIRES[backend.wire].forms
         self._form: Form = backend.form
         self._temperature = True
-        self._gave_letters = False
-        self.letters = letters
+        self._gave_logprobs = False
+        self.logprobs = logprobs
 
-    def terms(self, *, may_be_letters: bool) -> Terms:
-        letters = self.letters and may_be_letters
-        return Terms(form=self._form, letters=letters, temperature=self._temperature)
+    def terms(self, *, may_be_logprobs: bool) -> Terms:
+        logprobs = self.logprobs and may_be_logprobs
+        return Terms(form=self._form, logprobs=logprobs, temperature=self._temperature)
 
     def lower(self, http: HttpReply, terms: Terms) -> bool:
         """Whether the reply refuses the terms, and there are lesser ones."""
         if http.status not in _REFUSAL_STATUSES:
             return False
         said = http.body[:2000].decode("utf-8", "replace")
-        if terms.letters and _LOGPROBS_REFUSED.search(said):
-            self.lose_letters(f"it refuses them: {said[:160]!r}")
+        if terms.logprobs and _LOGPROBS_REFUSED.search(said):
+            self.lose_logprobs(f"it refuses them: {said[:160]!r}")
             return True
         if terms.temperature and _TEMPERATURE_REFUSED.search(said):
             if self._temperature:
                 self._temperature = False
                 log.warning("%s takes no temperature; it samples as it likes", self._name)
             return True
-        if terms.letters or terms.form == "text" or not _FORM_REFUSED.search(said):
+        if terms.logprobs or terms.form == "text" or not _FORM_REFUSED.search(said):
             return False
         if self._form == terms.form:
             self._form = self._forms[self._forms.index(terms.form) + 1]
             log.warning("%s refuses %s; asking for %s", self._name, terms.form, self._form)
         return True
 
-    def found_letters(self, reply: Reply) -> bool:
-        self._gave_letters |= reply.logprobs is not None
+    def found_logprobs(self, reply: Reply) -> bool:
+        self._gave_logprobs |= reply.logprobs is not None
         return reply.logprobs is not None
 
-    def may_lose_letters(self, reply: Reply) -> bool:
+    def may_lose_logprobs(self, reply: Reply) -> bool:
         """Whether a reply without log-probs says that there are none to be had.
 
         An empty one does not, and neither does one from a judge that gave them before.
         """
-        return bool(reply.text.strip()) and not self._gave_letters
+        return bool(reply.text.strip()) and not self._gave_logprobs
 
-    def lose_letters(self, why: str) -> None:
-        if self.letters:
-            self.letters = False
+    def lose_logprobs(self, why: str) -> None:
+        if self.logprobs:
+            self.logprobs = False
             log.warning(
                 "%s gives no log-probs (%s): grading by schema instead, so scores are whole tiers "
                 "and not expectations. Set judge.grading to schema to make this the plan",
@@ -98,4 +98,4 @@ class Abilities:
 
     @property
     def grading(self) -> Grading:
-        return "labels" if self.letters else "schema"
+        return "labels" if self.logprobs else "schema"

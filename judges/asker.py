@@ -44,7 +44,7 @@ class Asker:
         self.means = means
         self._rubric = rubric
         self._config = config
-        self._abilities = Abilities(backend, letters=config.grading == "labels")
+        self._abilities = Abilities(backend, logprobs=config.grading == "labels")
         self._exchange = Exchange(backend, self._abilities, means)
         self._claims: dict[str, asyncio.Task[str]] = {}
 
@@ -69,7 +69,7 @@ class Asker:
             schema=verdict_schema(self._rubric),
             temperature=self._config.sampling_temperature,
             max_tokens=self._config.max_reply_tokens,
-            may_be_letters=True,
+            may_be_logprobs=True,
             seed=sample if self._config.samples > 1 else None,
         )
         answer = await self._exchange.answer(question, deadline)
@@ -119,15 +119,15 @@ class Asker:
             schema=lineup_schema(lineup),
             temperature=0.0,
             max_tokens=self._config.max_reply_tokens,
-            may_be_letters=True,
+            may_be_logprobs=True,
         )
         answer = await self._exchange.answer(question, deadline)
         share = await self._exchange.conclude(answer, lambda reply: truth_share(reply, lineup))
         return share, answer
 
     def _grade(self, reply: Reply) -> Graded:
-        by_letters = self._config.grading == "labels" and reply.logprobs is not None
-        return (grade_logprobs if by_letters else grade_reply)(reply, self._rubric)
+        by_logprobs = self._config.grading == "labels" and reply.logprobs is not None
+        return (grade_logprobs if by_logprobs else grade_reply)(reply, self._rubric)
 
     async def _committed(self, request: JudgeRequest, deadline: float) -> str:
         """What the judge will look for, written once a question, before it saw any answer."""
@@ -152,7 +152,7 @@ class Asker:
             schema=CLAIMS_SCHEMA,
             temperature=0.0,
             max_tokens=self._config.max_reply_tokens,
-            may_be_letters=False,
+            may_be_logprobs=False,
         )
         answer = await self._exchange.answer(question, deadline)
         return await self._exchange.conclude(answer, read_claims)

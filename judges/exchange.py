@@ -17,7 +17,7 @@ from judges.wire import WIRES, Ask, Json, Reply, read_reply
 
 T = TypeVar("T")
 LABEL_TOKENS = 4
-"""Room for a letter and the white space some models put before it."""
+"""Room for a word's beginning and the white space some models put before it."""
 BYTES_A_TOKEN = 3
 """At least, in our own words. In a candidate's, every byte may be a token."""
 
@@ -43,7 +43,7 @@ class Question:
     schema: Json
     temperature: float
     max_tokens: int
-    may_be_letters: bool
+    may_be_logprobs: bool
     seed: int | None = None
 
 
@@ -75,7 +75,7 @@ class Exchange:
         if means.caller is None:
             raise Faulty(FaultCause.NOT_RECORDED, "the ledger holds no answer to this request")
         while True:
-            terms = self._abilities.terms(may_be_letters=question.may_be_letters)
+            terms = self._abilities.terms(may_be_logprobs=question.may_be_logprobs)
             call = self._call(question, terms)
             http = await self._sent(means.caller, call, deadline)
             if http.status >= 400:
@@ -85,12 +85,12 @@ class Exchange:
                     continue
                 raise await self._recorded(call, _refusal(http), http.shared)
             reply = await self._read(means.caller, call, http)
-            if terms.letters and not self._abilities.found_letters(reply):
+            if terms.logprobs and not self._abilities.found_logprobs(reply):
                 missing = Faulty(FaultCause.NO_LOGPROBS, "the reply holds none", reply.usage)
                 await self._recorded(call, missing, http.shared)
-                if not self._abilities.may_lose_letters(reply):
+                if not self._abilities.may_lose_logprobs(reply):
                     raise missing
-                self._abilities.lose_letters("its replies hold none")
+                self._abilities.lose_logprobs("its replies hold none")
                 continue
             return Answer(
                 key=question.key,
@@ -118,9 +118,9 @@ class Exchange:
             prompt=question.prompt(),
             schema=question.schema,
             form=terms.form,
-            logprobs=terms.letters,
+            logprobs=terms.logprobs,
             temperature=question.temperature if terms.temperature else None,
-            max_tokens=LABEL_TOKENS if terms.letters else question.max_tokens,
+            max_tokens=LABEL_TOKENS if terms.logprobs else question.max_tokens,
             seed=question.seed,
         )
         body = json.dumps(self._wire.body(self._backend, ask)).encode()

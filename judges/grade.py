@@ -9,18 +9,19 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
-from judges.rubric import LETTERS, Rubric, Tier
+from judges.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty
 from judges.wire import Json, Reply
 from rewards.split import split_text
 
 KEYS = ("tier", "等级")
 SURE = 0.5
-"""Least share of the probability that the tiers' letters must hold together."""
+"""Least share of the probability that the options must hold together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,41 +78,62 @@ def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
 
 
 def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
-    """How the probability is shared among the letters, at the first token that says anything."""
-    if reply.logprobs is None:
-        raise Faulty(FaultCause.NO_LOGPROBS, "the reply holds no log-probs")
-    nothing: dict[str, float] = {}
-    top = next((top for token, top in reply.logprobs if token.strip()), nothing)
-    mass_by_letter: defaultdict[str, float] = defaultdict(float)
+    """How the probability is shared among single letters."""
     said = set(re.findall(rf"\b[{letters}]\b", reply.text))
-    if len(said) > 1:
-        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one letter: {reply.text[:40]!r}")
-    for token, logprob in top.items():
-        letter = token.strip(" \n\t*()[]\".:'▁Ġ")
-        if not logprob <= 1e-6:
-            raise Faulty(FaultCause.BAD_REPLY, f"{token!r} has the log-prob {logprob}")
-        if len(letter) == 1 and letter in letters:
-            mass_by_letter[letter] += math.exp(logprob)
-    mass = sum(mass_by_letter.values())
-    if not SURE <= mass <= 1.01:
-        raise Faulty(
-            FaultCause.UNSURE,
-            f"the letters hold {mass:.3f} of the probability; the reply begins {reply.text[:40]!r}",
-        )
-    if not said <= mass_by_letter.keys():
-        raise Faulty(FaultCause.BAD_REPLY, f"it says {reply.text[:40]!r}, its log-probs do not")
-    return {letter: p / mass for letter, p in mass_by_letter.items()}
+    return _shares(reply, said, lambda token: token if token in (*letters,) else None)
 
 
 def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
-    """The expected score over the tiers' letters."""
-    letters = LETTERS[: len(rubric.tiers)]
-    shares = letter_shares(reply, letters)
-    tiers = dict(zip(letters, rubric.tiers, strict=True))
-    score = sum(share * tiers[letter].score for letter, share in shares.items())
-    best = max(shares, key=lambda letter: shares[letter])
-    spread = ", ".join(f"{tiers[letter].label} {share:.2f}" for letter, share in shares.items())
-    return Graded(tier=tiers[best].label, score=score, rationale=spread)
+    """The expected score over the tiers, by the word that the judge begins."""
+
+    def tier_begun(token: str) -> str | None:
+        begun = _label(token)
+        tiers = [label for label in rubric.labels if begun and label.startswith(begun)]
+        return begun if begun in tiers else tiers[0] if len(tiers) == 1 else None
+
+    text = reply.text.casefold()
+    said = {label for label in rubric.labels if re.search(_spelt(label), text)}
+    shares = _shares(reply, said, tier_begun)
+    score = sum(share * rubric.tier(label).score for label, share in shares.items())
+    best = max(shares, key=lambda label: shares[label])
+    spread = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
+    return Graded(tier=best, score=score, rationale=spread)
+
+
+@cache
+def _spelt(label: str) -> str:
+    return rf"(?<![a-z0-9_]){label.replace('_', '[_ -]')}(?![a-z0-9_])"
+
+
+def _shares(
+    reply: Reply, said: set[str], option_of: Callable[[str], str | None]
+) -> dict[str, float]:
+    """How the probability is shared among options, at the first token that says anything."""
+    if reply.logprobs is None:
+        raise Faulty(FaultCause.NO_LOGPROBS, "the reply holds no log-probs")
+    if len(said) > 1:
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one option: {reply.text[:40]!r}")
+    nothing: tuple[str, dict[str, float]] = ("", {})
+    token, top = next((each for each in reply.logprobs if any(map(str.isalnum, each[0]))), nothing)
+    masses: defaultdict[str, float] = defaultdict(float)
+    for other, logprob in top.items():
+        if not logprob <= 1e-6:
+            raise Faulty(FaultCause.BAD_REPLY, f"{other!r} has the log-prob {logprob}")
+        if option := option_of(_without_marks(other)):
+            masses[option] += math.exp(logprob)
+    mass = sum(masses.values())
+    if not SURE <= mass <= 1.01:
+        raise Faulty(
+            FaultCause.UNSURE,
+            f"the options hold {mass:.3f} of the probability; it begins {reply.text[:40]!r}",
+        )
+    if not said | ({option_of(_without_marks(token))} - {None}) <= masses.keys():
+        raise Faulty(FaultCause.BAD_REPLY, f"it says {reply.text[:40]!r}, its log-probs do not")
+    return {option: p / mass for option, p in masses.items()}
+
+
+def _without_marks(token: str) -> str:
+    return token.strip(" \n\t*()[]\".:'`▁Ġ")
 
 
 _FAMILIES = ("think", "mistral", "harmony", "gemma")

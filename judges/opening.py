@@ -42,6 +42,8 @@ class Shared:
 def check(config: JudgeConfig, rubric: Rubric) -> Backend:
     """Whatever can be found wrong without starting anything. Raises ValueError."""
     backend = resolve(config)
+    if config.grading == "labels":
+        rubric.check_words()
     if backend.name == "rules" and backend.url is None:
         rubric.check_rules()
         if config.known:

@@ -77,7 +77,7 @@ class Kind:
     longest_prompt: Prompt
     schema: Json
     reply_tokens: int
-    letters: bool
+    logprobs: bool
 
 
 def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
@@ -117,7 +117,7 @@ def _one_chain(
 def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> list[Kind]:
     """As if every answer earned something, so that it is lined up."""
     request = _request(lang, work)
-    letters = config.grading == "labels"
+    logprobs = config.grading == "labels"
     questions = work.prompts * work.steps
     answers = questions * work.group_size
 
@@ -133,8 +133,8 @@ def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> li
             prompt=grading(RATIONALE_TOKENS),
             longest_prompt=grading(config.max_reply_tokens),
             schema=verdict_schema(rubric),
-            reply_tokens=1 if letters else RATIONALE_TOKENS,
-            letters=letters,
+            reply_tokens=1 if logprobs else RATIONALE_TOKENS,
+            logprobs=logprobs,
         )
     ]
     if config.commit_first:
@@ -146,7 +146,7 @@ def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> li
                 longest_prompt=prompt,
                 schema=CLAIMS_SCHEMA,
                 reply_tokens=RATIONALE_TOKENS,
-                letters=False,
+                logprobs=False,
             )
         )
     if config.lineup:
@@ -160,8 +160,8 @@ def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> li
                 prompt=prompt,
                 longest_prompt=prompt,
                 schema=lineup_schema(lineup),
-                reply_tokens=1 if letters else ENTRY_TOKENS,
-                letters=letters,
+                reply_tokens=1 if logprobs else ENTRY_TOKENS,
+                logprobs=logprobs,
             )
         )
     return kinds
@@ -197,12 +197,12 @@ def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str)
     backend = resolve(config, keyless=True)
     usd = 0.0
     for kind in _kinds(config, rubric, work, lang):
-        reply_tokens = LABEL_TOKENS if kind.letters else config.max_reply_tokens
+        reply_tokens = LABEL_TOKENS if kind.logprobs else config.max_reply_tokens
         ask = Ask(
             prompt=kind.longest_prompt,
             schema=kind.schema,
             form=backend.form,
-            logprobs=kind.letters,
+            logprobs=kind.logprobs,
             temperature=config.sampling_temperature,
             max_tokens=reply_tokens,
             seed=config.samples if config.samples > 1 else None,

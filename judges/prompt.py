@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from judges.config import Grading
-from judges.rubric import LETTERS, Rubric
+from judges.rubric import Rubric
 from judges.verdict import JudgeRequest
 
 UNDEFENDED_FENCE = "0" * 16
@@ -75,7 +75,10 @@ def grading_prompt(
     reference = _reference(request.question, request.truth, request.aliases, claims)
     parts = [reference, words.answer.replace("{fence}", fence)]
     parts.append(f"[[answer {fence}]]\n{answer}\n[[/answer {fence}]]")
-    parts.append(words.labels_closing if grading == "labels" else words.schema_closing)
+    if grading == "labels":
+        parts.append(words.labels_closing.replace("{tiers}", " / ".join(rubric.labels)))
+    else:
+        parts.append(words.schema_closing)
     return Prompt(system=_system(rubric, grading, defences), user="\n\n".join(parts))
 
 
@@ -90,14 +93,13 @@ def commitment_prompt(request: JudgeRequest, rubric: Rubric) -> Prompt:
 def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
     words = rubric.template
     tiers = [words.tiers]
-    for letter, tier in zip(LETTERS, rubric.tiers, strict=False):
-        name = f"{letter} ({tier.label})" if grading == "labels" else tier.label
-        tiers.append(f"- {name}: {tier.meaning}")
+    for tier in rubric.tiers:
+        tiers.append(f"- {tier.label}: {tier.meaning}")
         for example in tier.examples:
             line = words.example
             for key in ("question", "truth", "answer"):
                 line = line.replace("{" + key + "}", getattr(example, key))
-            line = line.replace("{tier}", letter if grading == "labels" else tier.label)
+            line = line.replace("{tier}", tier.label)
             tiers.append(f"  {line}")
     reply = words.labels if grading == "labels" else words.schema
     parts = [rubric.task, "\n".join(tiers), reply, words.authority if defences else ""]

@@ -83,6 +83,18 @@ class Rubric:
     def label_for_rule(self, finding: str) -> str:
         return next(tier.label for tier in self.tiers if finding in tier.rules)
 
+    def check_words(self) -> None:
+        """Graded by labels, a tier is known by its first token, which may be short."""
+        begun: dict[str, str] = {}
+        for label in self.labels:
+            if other := begun.get(label[:2]):
+                raise ValueError(
+                    f"rubric {self.name}: the tiers {other!r} and {label!r} begin alike, and with "
+                    "judge.grading labels a tier is read from its first token. Rename one, or use "
+                    "--judge.grading schema"
+                )
+            begun[label[:2]] = label
+
     def check_rules(self) -> None:
         """The rules judge needs a tier for each of its findings, and only one."""
         for finding in RULES:

@@ -8,6 +8,7 @@ and tests use the same client, over HTTP, as they would with any other judge.
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -98,8 +99,7 @@ class RuleJudge:
         finding = grade(asked.question, asked.truth, asked.aliases, asked.answer, self.known)
         label = self.rubric.label_for_rule(finding.rule)
         if request.get("logprobs"):
-            letter = LETTERS[self.rubric.labels.index(label)]
-            return letter, _certain(letter, LETTERS[: len(self.rubric.tiers)])
+            return label, _certain(label, self.rubric.labels)
         self._check_schema(request)
         return json.dumps({"rationale": finding.why, "tier": label}, ensure_ascii=False), None
 
@@ -126,10 +126,11 @@ def _user_message(request: dict[str, Any]) -> str:
         raise BadRequest("`messages` needs one with role user and text content") from error
 
 
-def _certain(text: str, letters: str) -> dict[str, Any]:
-    """Log-probs of a judge that has no doubt."""
+def _certain(text: str, options: Sequence[str]) -> dict[str, Any]:
+    """Log-probs of a judge that has no doubt, each option being a token to it."""
     top = [
-        {"token": c, "logprob": 0.0 if c == text else -100.0, "bytes": [ord(c)]} for c in letters
+        {"token": each, "logprob": 0.0 if each == text else -100.0, "bytes": [*each.encode()]}
+        for each in options
     ]
     top.sort(key=lambda entry: -cast(float, entry["logprob"]))
     return {"content": [{**top[0], "top_logprobs": top}]}

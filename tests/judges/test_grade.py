@@ -2,6 +2,7 @@ import contextlib
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges.grade import grade_logprobs, grade_reply, read_claims
-from judges.rubric import load_rubric
+from judges.rubric import load_rubric, shipped_rubrics
 from judges.verdict import FREE, FaultCause, Faulty
 from judges.wire import Reply
 
@@ -84,46 +85,57 @@ def tops(**probability_by_token):
 
 
 def test_log_probs_give_the_expected_score_over_the_tiers():
-    graded = grade_logprobs(reply("A", logprobs=tops(A=0.6, B=0.2, D=0.1, The=0.1)), RUBRIC)
+    logprobs = tops(same=0.6, reasonable=0.2, contradicts=0.1, The=0.1)
+    graded = grade_logprobs(reply("same", logprobs=logprobs), RUBRIC)
     assert graded.tier == "same"
     assert graded.score == pytest.approx((0.6 * 2.0 + 0.2 * 0.5 + 0.1 * -0.5) / 0.9)
 
 
-def test_spellings_of_one_letter_add_up():
-    logprobs = [("\n", {"\n": -0.1}), *tops(**{" A": 0.3, "A": 0.25, "*A": 0.1, "B": 0.3})]
-    graded = grade_logprobs(reply("\nA", logprobs=logprobs), RUBRIC)
-    assert graded.score == pytest.approx((0.65 * 2.0 + 0.3 * 0.5) / 0.95)
+def test_the_beginnings_and_spellings_of_one_tier_add_up():
+    spellings = {" same": 0.3, "Sam": 0.25, "**same": 0.1, "re": 0.2, "off": 0.1, "s'": 0.05}
+    logprobs = [("\n", {"\n": -0.1}), ("**", {"**": -0.1}), *tops(**spellings)]
+    graded = grade_logprobs(reply("\n**same", logprobs=logprobs), RUBRIC)
+    assert graded.score == pytest.approx(((0.65 + 0.05) * 2.0 + 0.2 * 0.5) / 1.0)
 
 
-def test_letters_that_hold_too_little_are_a_named_fault():
-    assert cause_of(grade_logprobs, reply("The", logprobs=tops(The=0.8, A=0.2)), RUBRIC) is (
+def test_a_beginning_that_two_tiers_share_is_neithers():
+    alike = replace(RUBRIC, tiers=(RUBRIC.tiers[0], replace(RUBRIC.tiers[1], label="sane")))
+    assert cause_of(grade_logprobs, reply("sa", logprobs=tops(sa=0.9, same=0.1)), alike) is (
         FaultCause.UNSURE
     )
+    with pytest.raises(ValueError, match="'same' and 'sane' begin alike"):
+        alike.check_words()
+    for shipped in shipped_rubrics():
+        load_rubric(shipped).check_words()
 
 
-def test_letters_of_no_tier_do_not_count():
-    assert cause_of(grade_logprobs, reply("Z", logprobs=tops(Z=0.9, F=0.1)), RUBRIC) is (
-        FaultCause.UNSURE
-    )
+def test_words_that_hold_too_little_are_a_named_fault():
+    logprobs = tops(The=0.8, same=0.2)
+    assert cause_of(grade_logprobs, reply("The", logprobs=logprobs), RUBRIC) is FaultCause.UNSURE
+
+
+def test_words_of_no_tier_do_not_count():
+    logprobs = tops(Z=0.9, F=0.1)
+    assert cause_of(grade_logprobs, reply("Z", logprobs=logprobs), RUBRIC) is FaultCause.UNSURE
 
 
 @pytest.mark.parametrize("logprob", [float("nan"), float("inf"), 1e9, 0.7])
 def test_log_probs_that_are_none_are_a_fault(logprob):
-    logprobs = [("A", {"A": logprob, "B": -9.0})]
-    assert cause_of(grade_logprobs, reply("A", logprobs=logprobs), RUBRIC) is FaultCause.BAD_REPLY
-    beside = [("D", {"D": logprob, "A": -0.2})]
-    assert cause_of(grade_logprobs, reply("D", logprobs=beside), RUBRIC) is FaultCause.BAD_REPLY
+    for said, logprobs in (("same", {"same": logprob}), ("off", {"off": logprob, "same": -0.2})):
+        faulty = reply(said, logprobs=[(said, logprobs)])
+        assert cause_of(grade_logprobs, faulty, RUBRIC) is FaultCause.BAD_REPLY
 
 
-def test_a_letter_that_its_own_log_probs_do_not_have_is_a_fault():
-    logprobs = [("D", {"A": -0.2})]
-    assert cause_of(grade_logprobs, reply("D", logprobs=logprobs), RUBRIC) is FaultCause.BAD_REPLY
+@pytest.mark.parametrize("text", ["contradicts", ""])
+def test_a_word_that_its_own_log_probs_do_not_have_is_a_fault(text):
+    faulty = reply(text, logprobs=[("contradicts", {"same": -0.2})])
+    assert cause_of(grade_logprobs, faulty, RUBRIC) is FaultCause.BAD_REPLY
 
 
-def test_two_letters_are_two_verdicts():
-    assert cause_of(grade_logprobs, reply("A\nB", logprobs=tops(A=0.9, B=0.1)), RUBRIC) is (
-        FaultCause.SEVERAL_VERDICTS
-    )
+@pytest.mark.parametrize("text", ["same\nreasonable", "same or off domain", "Same/contradicts"])
+def test_two_tiers_are_two_verdicts(text):
+    faulty = reply(text, logprobs=tops(same=0.9, reasonable=0.1))
+    assert cause_of(grade_logprobs, faulty, RUBRIC) is FaultCause.SEVERAL_VERDICTS
 
 
 def test_missing_log_probs_are_named():

@@ -270,14 +270,14 @@ def test_one_odd_reply_does_not_cost_a_judge_its_log_probs(
     scripted_judge, chat_completion, tmp_path
 ):
     ledger = tmp_path / "ledger.sqlite"
-    top = [{"token": "A", "logprob": -0.1}]
-    letters = {"content": [{**top[0], "top_logprobs": top}]}
+    top = [{"token": "same", "logprob": -0.1}]
+    given = {"content": [{**top[0], "top_logprobs": top}]}
 
     def answer(body):
         number = read_user_message(body["messages"][-1]["content"]).question
         if number in ("Question 0?", "Question 3?"):  # nothing at all; words without log-probs
-            return 200, chat_completion("" if number == "Question 0?" else "A")
-        return 200, chat_completion("A", logprobs=letters)
+            return 200, chat_completion("" if number == "Question 0?" else "same")
+        return 200, chat_completion("same", logprobs=given)
 
     async def go():
         async with scripted_judge(answer) as server:

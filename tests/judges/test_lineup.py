@@ -111,7 +111,7 @@ def test_an_answer_with_nothing_of_its_own_is_not_even_asked_about(scripted_judg
 def test_two_line_ups_count_together(picked, tier, scripted_judge, chat_completion):
     def answer(body):
         if not (lined_up := read_lineup(body["messages"][-1]["content"])):
-            truth, top = "A", [{"token": "A", "logprob": 0.0}]
+            truth, top = "same", [{"token": "same", "logprob": 0.0}]
         else:
             truth = "ABC"[lined_up[1].index("Vitamin C")]
             share = picked[truth == line_up(SCURVY, 1).truth]

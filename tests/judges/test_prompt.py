@@ -112,10 +112,11 @@ def test_a_commitment_shows_no_answer():
     assert read_user_message(asked.user).answer is None
 
 
-def test_labels_name_a_letter_for_every_tier():
-    system = prompt(JudgeRequest(question="Q?", truth="T", answer="T"), grading="labels").system
-    for letter, tier in zip("ABCDE", RUBRIC.tiers, strict=True):
-        assert f"- {letter} ({tier.label})" in system
+def test_labels_ask_for_the_name_of_a_tier_last():
+    asked = prompt(JudgeRequest(question="Q?", truth="T", answer="T"), grading="labels")
+    for tier in RUBRIC.tiers:
+        assert f"- {tier.label}: " in asked.system
+    assert asked.user.endswith(" / ".join(RUBRIC.labels))
 
 
 @given(st.text(alphabet="ab .\n<>[]|/?!INST{}\u200b\r\t诊｜", max_size=60))
