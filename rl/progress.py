@@ -121,6 +121,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         "optimizer steps": summary.get("steps"),
         "time": duration(summary["seconds"]) if "seconds" in summary else None,
         "judge faults": summary.get("judge_faults"),
+        "judge cost": f"${usd:.4f}" if (usd := summary.get("judge_usd")) else None,
     }
     lines += [""] + [
         f"{name:24}{value!s:>10}" for name, value in facts.items() if value is not None

@@ -52,7 +52,7 @@ class Session:
     def rollout(self, indices: list[str], trainer: Any) -> dict[str, Any]:
         """TRL's `rollout_func`: its prompts are indices into ours, each repeated for its group."""
         self.generation += 1
-        self._faults_before, self._calls_before = self._judge_counts()
+        self._judged_before = self.judge.stats()
         self.progress.phase("sampling and judging")
         self._batch = self._sample(
             [self.prompts[int(index)] for index in indices],
@@ -129,17 +129,17 @@ class Session:
         self.progress.note(text)
         self.tracker.alert("The judge is back", text)
 
-    def _judge_counts(self) -> tuple[int, int]:
-        stats = self.judge.stats()
-        return stats.fault_count, stats.requests
-
     def _judge_metrics(self) -> dict[str, Any]:
-        stats = self.judge.stats()
+        before, now = self._judged_before, self.judge.stats()
         return {
-            "judge/faults": stats.fault_count - self._faults_before,
-            "judge/calls": stats.requests - self._calls_before,
-            "judge/p50_s": stats.p50_s,
-            "judge/p95_s": stats.p95_s,
+            "judge/faults": now.fault_count - before.fault_count,
+            "judge/calls": now.requests - before.requests,
+            "judge/retries": (now.attempts - now.calls) - (before.attempts - before.calls),
+            "judge/p50_s": now.p50_s,
+            "judge/p95_s": now.p95_s,
+            # of the whole run so far: what one watches while it is spent
+            "judge/tokens": now.usage.tokens,
+            "judge/usd": now.usage.usd,
         }
 
 

@@ -28,6 +28,7 @@ def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()
         "seconds": last.get("seconds"),
         "judge_calls": _total(metrics, "judge/calls"),
         "judge_faults": _total(metrics, "judge/faults"),
+        "judge_usd": last.get("judge/usd"),
     }
     return {key: value for key, value in summary.items() if value is not None}
 

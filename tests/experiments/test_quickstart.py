@@ -171,6 +171,8 @@ def test_two_processes_have_one_sampler_one_judge_and_one_record(tmp_path):
         assert len({each["question"] for each in mine}) == 4
         judged = [each for each in mine if each["judge_latency_s"] is not None]
         assert row["judge/calls"] == len(judged) > 0
+        assert (row["judge/retries"], row["judge/usd"]) == (0, 0.0)
+    assert run.metrics[1]["judge/tokens"] > run.metrics[0]["judge/tokens"] > 0
     assert_sampler_is_trainer(run)
     assert started.survivors() == []
 

@@ -107,6 +107,7 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
             "steps": 96,
             "seconds": 372.4,
             "judge_faults": 3,
+            "judge_usd": 1.23456,
             "folder": "runs/quickstart",
             "experiment": "experiments.quickstart",
         }
@@ -117,6 +118,7 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
     assert ["same", "25%", "60%", "+35", "%"] in lines
     assert ["time", "6", "min", "12", "s"] in lines
     assert ["judge", "faults", "3"] in lines
+    assert ["judge", "cost", "$1.2346"] in lines
     assert "runs/quickstart/report.html" in table
     assert "python -m experiments.quickstart --from runs/quickstart/config.json" in table
 
