@@ -2,9 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from judges.abilities import Abilities
 from judges.backends import Backend
@@ -31,11 +29,11 @@ from judges.lineup import (
 )
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric
+from judges.together import all_to_their_end
 from judges.verdict import FREE, JudgeRequest, Scored
 from judges.wire import Reply
 
 COMMITMENT = "commitment"
-T = TypeVar("T")
 
 
 class Asker:
@@ -91,7 +89,7 @@ class Asker:
         started = asyncio.get_running_loop().time()
         rounds = range(ROUNDS) if anything_said(request) else ()
         asked = [self._truth_share(request, deadline, number) for number in rounds]
-        answers = await _all(asked)
+        answers = await all_to_their_end(asked)
         share = sum(share for share, _ in answers) / ROUNDS
         found = replace(
             scored,
@@ -160,12 +158,3 @@ class Asker:
     def close(self) -> None:
         for task in self._claims.values():
             task.cancel()
-
-
-async def _all(asked: Sequence[Awaitable[T]]) -> list[T]:
-    """All of them to their end, also where one fails: what was asked is paid for."""
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from judges.together import all_to_their_end
 from judges.verdict import OUTAGES
 from rewards.judged import Sample
 from rewards.tiers import Reward
@@ -73,7 +74,7 @@ async def sample_and_judge(
             prompt = prompts[completion.prompt]
             judging.append(asyncio.create_task(_judge(reward, tokenizer, prompt, completion)))
         sampled = time.perf_counter()
-        rollouts = await _all(judging)
+        rollouts = await all_to_their_end(judging)
     finally:
         for task in judging:
             task.cancel()
@@ -93,7 +94,9 @@ def outage_share(rollouts: Sequence[Rollout]) -> float:
 async def judged_again(batch: RolloutBatch, reward: RewardFunction) -> RolloutBatch:
     """The same completions; only what an outage left without a verdict is asked again."""
     began = time.perf_counter()
-    rollouts = await _all(_with_new_reward(rollout, reward) for rollout in batch.rollouts)
+    rollouts = await all_to_their_end(
+        _with_new_reward(rollout, reward) for rollout in batch.rollouts
+    )
     waited_s = batch.judge_wait_s + time.perf_counter() - began
     return replace(batch, rollouts=list(rollouts), judge_wait_s=waited_s)
 
@@ -102,15 +105,6 @@ async def _with_new_reward(rollout: Rollout, reward: RewardFunction) -> Rollout:
     if not _lost(rollout):
         return rollout
     return replace(rollout, reward=await reward(_sample(rollout.prompt, rollout.completion)))
-
-
-async def _all(judging: Iterable[Awaitable[Rollout]]) -> list[Rollout]:
-    """All of them to their end, also where a budget ends one: what was asked is paid for."""
-    outcomes = await asyncio.gather(*judging, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def _lost(rollout: Rollout) -> bool:

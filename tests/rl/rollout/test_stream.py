@@ -10,6 +10,8 @@ from typing import ClassVar
 import pytest
 
 from judges import JudgeConfig, make_judge
+from judges.budget import BudgetExceeded
+from judges.ledger import Ledger
 from rewards import JudgedReward, RewardConfig
 from rl.data import Prompt, Row
 from rl.rollout.engine import Completion, Sampling
@@ -70,6 +72,20 @@ def test_rollouts_come_back_in_the_order_of_their_prompts_each_with_its_verdict(
     assert [rollout.reward.answer for rollout in batch.rollouts] == ANSWERS
     assert [rollout.reward.value for rollout in batch.rollouts] == [2.0, 0.0, 2.0, 0.0]
     assert outage_share(batch.rollouts) == 0.0
+
+
+def test_a_spent_budget_waits_for_the_answers_that_are_paid_for(tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    config = JudgeConfig(backend="rules", max_calls=2, ledger=str(ledger))
+
+    async def main():
+        async with make_judge(config) as judge:
+            with pytest.raises(BudgetExceeded):
+                await sampled(judge)
+        async with Ledger(ledger) as reopened:
+            return reopened.spent().calls, reopened.unanswered()
+
+    assert asyncio.run(main()) == (2, [])
 
 
 def serving(port):
