@@ -89,7 +89,7 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
     def tier_begun(token: str) -> str | None:
         begun = _label(token)
         tiers = [label for label in rubric.labels if begun and label.startswith(begun)]
-        return begun if begun in tiers else tiers[0] if len(tiers) == 1 else None
+        return tiers[0] if len(tiers) == 1 else None
 
     text = reply.text.casefold()
     said = {label for label in rubric.labels if re.search(_spelt(label), text)}
