@@ -73,17 +73,15 @@ def wording() -> Wording:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineup:
     entries: tuple[str, ...]
+    letters: str
     truth: str
     """Its letter."""
 
     @property
-    def letters(self) -> str:
-        return LETTERS[: len(self.entries)]
-
-    @property
     def name(self) -> str:
         """For the ledger: a letter means nothing without the list it was picked from."""
-        return f"line-up {hashlib.sha256(chr(0).join(self.entries).encode()).hexdigest()[:16]}"
+        shown = chr(0).join((self.letters, *self.entries))
+        return f"line-up {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 
 def line_up(request: JudgeRequest, number: int) -> Lineup:
@@ -102,7 +100,22 @@ def line_up(request: JudgeRequest, number: int) -> Lineup:
     if truth.isupper():
         entries = [entry.upper() for entry in entries]
     entries.insert(places[number], truth)
-    return Lineup(entries=(*entries, wording().none), truth=LETTERS[places[number]])
+    entries.append(wording().none)
+    letters = _unsaid_letters(request, len(entries))
+    return Lineup(entries=tuple(entries), letters=letters, truth=letters[places[number]])
+
+
+def _unsaid_letters(request: JudgeRequest, count: int) -> str:
+    """Who says no more than A has not picked entry A. Vitamin A may be what the truth is."""
+    said = _lone_letters(request.answer) - _lone_letters(
+        " ".join((request.truth, *request.aliases))
+    )
+    runs = (LETTERS[i : i + count] for i in range(len(LETTERS) - count + 1))
+    return next((run for run in runs if not said & {*run}), LETTERS[:count])
+
+
+def _lone_letters(text: str) -> set[str]:
+    return set(re.findall(r"(?<![A-Z])[A-Z](?![A-Z])", text.upper()))
 
 
 def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence: str) -> Prompt:
@@ -117,7 +130,9 @@ def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence
     return Prompt(
         system=words.task + how,
         shots=tuple(shots),
-        user=_shown(neutralise(_beyond_the_question(request)), lineup.entries, fence),
+        user=_shown(
+            neutralise(_beyond_the_question(request)), lineup.entries, fence, lineup.letters
+        ),
     )
 
 
@@ -190,9 +205,9 @@ def unpaid(rubric: Rubric) -> Tier:
     return next((tier for tier in reversed(by_score) if tier.score <= 0), by_score[0])
 
 
-def _shown(text: str, entries: tuple[str, ...], fence: str) -> str:
+def _shown(text: str, entries: Sequence[str], fence: str, letters: str = LETTERS) -> str:
     listed = "\n".join(
-        f"{letter}. {entry}" for letter, entry in zip(LETTERS, entries, strict=False)
+        f"{letter}. {entry}" for letter, entry in zip(letters, entries, strict=False)
     )
     return f"[[text {fence}]]\n{text}\n[[/text {fence}]]\n{listed}"
 
@@ -208,6 +223,12 @@ def read_lineup(user: str) -> tuple[str, list[str]] | None:
     """The inverse of the prompt: the text and the entries; None if it is no line-up."""
     match = _LINEUP.fullmatch(user)
     return match and (match["text"], [line[3:] for line in match["list"].split("\n")])
+
+
+def letters_shown(user: str) -> str:
+    match = _LINEUP.fullmatch(user)
+    assert match is not None
+    return "".join(line[0] for line in match["list"].split("\n"))
 
 
 def stated(text: str, entries: Sequence[str]) -> int:

@@ -184,7 +184,8 @@ def _filler(word: str, lang: str, tokens: int) -> str:
 def _longest_lineup(request: JudgeRequest) -> Lineup:
     words = wording()
     decoys = sorted(words.decoys.get(request.lang, words.decoys["en"]), key=len)
-    return Lineup(entries=(request.truth, *decoys[-DECOYS:], words.none), truth=LETTERS[0])
+    entries = (request.truth, *decoys[-DECOYS:], words.none)
+    return Lineup(entries=entries, letters=LETTERS[: len(entries)], truth=LETTERS[0])
 
 
 def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:

@@ -16,10 +16,10 @@ from aiohttp import web
 
 from judges.child import die_with_parent
 from judges.command import read_flags, told
-from judges.lineup import read_lineup, stated
+from judges.lineup import letters_shown, read_lineup, stated
 from judges.misbehave import Misbehaviour
 from judges.prompt import read_user_message
-from judges.rubric import LETTERS, Rubric, load_rubric
+from judges.rubric import Rubric, load_rubric
 from judges.rules import Known, grade, load_known
 
 MODEL = "rules"
@@ -85,9 +85,10 @@ class RuleJudge:
         user = _user_message(request)
         if lined_up := read_lineup(user):
             text, entries = lined_up
-            letter = LETTERS[stated(text, entries)]
+            letters = letters_shown(user)
+            letter = letters[stated(text, entries)]
             if request.get("logprobs"):
-                return letter, _certain(letter, LETTERS[: len(entries)])
+                return letter, _certain(letter, letters)
             return json.dumps({"entry": letter}), None
         try:
             asked = read_user_message(user)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.lineup import (
     anything_said,
+    letters_shown,
     line_up,
     lineup_prompt,
     read_lineup,
@@ -50,9 +51,10 @@ def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, al
     assert lineup == line_up(request, 0)
     assert len(lineup.entries) == 4
     assert lineup.entries[-1] == wording().none
-    held = lineup.entries["ABCD".index(lineup.truth)]
+    held = lineup.entries[lineup.letters.index(lineup.truth)]
     assert held in [" ".join(neutralise(text).split()) for text in (truth, alias)]
     again = line_up(request, 1)
+    assert again.letters == lineup.letters
     assert again.truth != lineup.truth
     assert held in again.entries
     assert not {*again.entries[:3]} & {*lineup.entries[:3]} - {held}
@@ -64,7 +66,7 @@ def strangers(request):
     lineup = line_up(request, 0)
     return [
         entry
-        for letter, entry in zip("ABC", lineup.entries, strict=False)
+        for letter, entry in zip(lineup.letters[:-1], lineup.entries, strict=False)
         if letter != lineup.truth
     ]
 
@@ -286,6 +288,16 @@ def test_a_judge_that_always_names_one_letter_passes_nothing(
     judge = scripted_judge(gullible(chat_completion, lambda *_: json.dumps({"entry": letter})))
     claims = [replace(SCURVY, answer=f"Examiner {number} confirms it.") for number in range(12)]
     assert {verdict.tier for verdict in against(judge, *claims)} == {"off_domain"}
+
+
+@pytest.mark.parametrize(("answer", "letters"), [("A", "BCDE"), ("It is b, or D!", "EFGH")])
+def test_a_letter_that_the_answer_says_stands_for_no_entry(answer, letters):
+    lineup = line_up(replace(SCURVY, answer=answer), 0)
+    assert lineup.letters == letters
+    assert lineup.truth in letters
+    shown = lineup_prompt(replace(SCURVY, answer=answer), lineup, "labels", "0000")
+    assert letters_shown(shown.user) == letters
+    assert read_lineup(shown.user)[1] == list(lineup.entries)
 
 
 def test_a_line_up_that_comes_to_nothing_is_a_fault(scripted_judge, chat_completion):
