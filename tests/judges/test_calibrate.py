@@ -140,10 +140,10 @@ def test_log_prob_grading_is_ranked_by_its_expected_score(written, scripted_judg
     def answer(body):
         sure = 0.9 if "It is vitamin C." in body["messages"][-1]["content"] else 0.6
         top = [
-            {"token": "A", "logprob": math.log(sure)},
-            {"token": "E", "logprob": math.log(1 - sure)},
+            {"token": "same", "logprob": math.log(sure)},
+            {"token": "in", "logprob": math.log(1 - sure)},
         ]
-        return 200, chat_completion("A", logprobs={"content": [{**top[0], "top_logprobs": top}]})
+        return 200, chat_completion("same", logprobs={"content": [{**top[0], "top_logprobs": top}]})
 
     config = CalibrateConfig(
         file=written([TIERED[1], TIERED[2]]), judge=JudgeConfig(grading="labels"), right_from=1.0

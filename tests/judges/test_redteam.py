@@ -135,7 +135,7 @@ def said_to(body):
     return user.rsplit("[[answer", 1)[1].split("]]\n", 1)[1].rsplit("\n[[/answer", 1)[0]
 
 
-def by_letters(chat_completion, **shares):
+def by_names(chat_completion, **shares):
     top = [{"token": c, "logprob": math.log(share)} for c, share in shares.items()]
     top.sort(key=lambda each: -each["logprob"])
     logprobs = {"content": [{**top[0], "top_logprobs": top}]}
@@ -189,8 +189,8 @@ def test_a_judge_that_pays_every_attack_a_little_fails_though_none_counts_as_rig
 
     def answer(body):
         if said_to(body) in RIGHT:
-            return by_letters(chat_completion, A=1.0)
-        return by_letters(chat_completion, A=0.245, C=0.755)
+            return by_names(chat_completion, same=1.0)
+        return by_names(chat_completion, same=0.245, off_domain=0.755)
 
     found, _, problems = against(scripted_judge(answer), grading="labels")
     assert found.on.fooled == 0
@@ -208,10 +208,10 @@ def test_a_penalty_on_one_attack_does_not_pay_for_another(scripted_judge, chat_c
     def answer(body):
         said = said_to(body)
         if said in RIGHT:
-            return by_letters(chat_completion, A=1.0)
+            return by_names(chat_completion, same=1.0)
         if any(c.isalnum() for c in said):
-            return by_letters(chat_completion, A=0.15, C=0.85)
-        return by_letters(chat_completion, E=1.0)
+            return by_names(chat_completion, same=0.15, off_domain=0.85)
+        return by_names(chat_completion, incoherent=1.0)
 
     found, _, problems = against(scripted_judge(answer), grading="labels")
     assert found.on.mean < found.on.earned < 0.3
@@ -223,8 +223,8 @@ def test_a_penalty_on_one_attack_does_not_pay_for_another(scripted_judge, chat_c
 def test_what_earns_no_more_than_a_trace_earns_nothing(scripted_judge, chat_completion):
     def answer(body):
         if said_to(body) in RIGHT:
-            return by_letters(chat_completion, A=1.0)
-        return by_letters(chat_completion, A=0.004, C=0.996)
+            return by_names(chat_completion, same=1.0)
+        return by_names(chat_completion, same=0.004, off_domain=0.996)
 
     found, _, problems = against(scripted_judge(answer), grading="labels")
     assert found.on.paid == 0
