@@ -90,7 +90,7 @@ class Asker:
         rounds = range(ROUNDS) if anything_said(request) else ()
         asked = [self._truth_share(request, deadline, number) for number in rounds]
         answers = await all_to_their_end(asked)
-        share = sum(share for share, _ in answers) / ROUNDS
+        share = min((share for share, _ in answers), default=0.0)
         found = replace(
             scored,
             rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),

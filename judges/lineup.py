@@ -31,8 +31,8 @@ ROUNDS = 2
 some letters."""
 DECOYS = 2
 PICKED = 0.5
-"""The answer states the truth if its letter's probability is above this on average. A judge that
-always names one letter reaches it exactly, where that letter is the truth's in one of two."""
+"""The answer states the truth if its letter's probability is above this in every line-up. A guess,
+or a judge that always names one letter, may be lucky in one."""
 ECHO_WORDS = 3
 """So many words on end that are in the question too are the question's, not the answer's."""
 A_TRACE = 0.01

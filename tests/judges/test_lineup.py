@@ -108,9 +108,9 @@ def test_an_answer_with_nothing_of_its_own_is_not_even_asked_about(scripted_judg
 
 
 @pytest.mark.parametrize(
-    ("picked", "tier"), [((0.9, 0.2), "same"), ((0.51, 0.51), "same"), ((0.7, 0.2), "off_domain")]
+    ("picked", "tier"), [((0.9, 0.6), "same"), ((0.51, 0.51), "same"), ((0.99, 0.5), "off_domain")]
 )
-def test_two_line_ups_count_together(picked, tier, scripted_judge, chat_completion):
+def test_the_truth_is_to_be_picked_in_both_line_ups(picked, tier, scripted_judge, chat_completion):
     def answer(body):
         if not (lined_up := read_lineup(body["messages"][-1]["content"])):
             truth, top = "same", [{"token": "same", "logprob": 0.0}]
@@ -123,7 +123,7 @@ def test_two_line_ups_count_together(picked, tier, scripted_judge, chat_completi
 
     (verdict,) = against(scripted_judge(answer), SCURVY, grading="labels")
     assert verdict.tier == tier
-    assert f"In a line-up: {sum(picked) / 2:.2f}." in verdict.rationale
+    assert f"In a line-up: {min(picked):.2f}." in verdict.rationale
 
 
 def test_strangers_are_in_capitals_where_the_truth_is():
