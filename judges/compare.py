@@ -105,7 +105,8 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
 
 
 def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    return Counter(each.cause.value for each in verdicts if isinstance(each, JudgeFault))
+    causes = (each.cause.value for each in verdicts if isinstance(each, JudgeFault))
+    return dict(Counter(causes))
 
 
 def confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:

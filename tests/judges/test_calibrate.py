@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 import pytest
@@ -127,6 +128,7 @@ def test_faults_are_counted_apart_and_once_more_as_misses(written, scripted_judg
     overall = found.overall
     assert (overall.rows, overall.scored) == (4, 3)
     assert overall.faults == {FaultCause.NO_VERDICT: 1}
+    assert json.loads(json.dumps(asdict(overall)))["faults"] == {"no_verdict": 1}
     assert overall.accuracy.value == pytest.approx(2 / 3)
     assert overall.accuracy_faults_missed.value == pytest.approx(2 / 4)
     assert overall.tier_accuracy_faults_missed.value == pytest.approx(2 / 4)

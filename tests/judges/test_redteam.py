@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -325,6 +326,7 @@ def test_faults_are_neither_fooled_nor_firm(scripted_judge, chat_completion):
     found, _, problems = against(scripted_judge(answer))
     assert found.on.asked - found.on.scored == 3
     assert found.faults_on == {"no_verdict": 3}
+    assert json.loads(json.dumps(asdict(found)))["faults_on"] == {"no_verdict": 3}
     assert problems == []
 
 
