@@ -13,13 +13,9 @@ from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
 from judges.transport import HttpReply
 from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Usage
-from judges.wire import WIRES, Ask, Json, Reply, read_reply
+from judges.wire import LABEL_TOKENS, WIRES, Ask, Json, Reply, read_reply, worst_bill
 
 T = TypeVar("T")
-LABEL_TOKENS = 4
-"""Room for a word's beginning and the white space some models put before it."""
-BYTES_A_TOKEN = 3
-"""At least, in our own words. In a candidate's, every byte may be a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +120,7 @@ class Exchange:
             seed=question.seed,
         )
         body = json.dumps(self._wire.body(self._backend, ask)).encode()
-        theirs = _bytes_in(question.request)
-        worst = self._backend.bill(len(body) // BYTES_A_TOKEN + theirs, ask.max_tokens)
+        worst = worst_bill(self._backend, body, question.request, ask.max_tokens)
         ledger = self._means.ledger
         note = (
             partial(ledger.asked, question.key, self._means.setup, question.request, worst)
@@ -172,13 +167,6 @@ class Exchange:
             assert call.key
             await self._means.ledger.fault(call.key, fault.cause, sum(call.lost, fault.usage))
         return fault
-
-
-def _bytes_in(request: JudgeRequest) -> int:
-    texts = (request.question, request.truth, request.answer, *request.aliases)
-    return sum(
-        len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts
-    )
 
 
 def _refusal(http: HttpReply) -> Faulty:

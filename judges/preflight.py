@@ -14,7 +14,7 @@ from judges.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, 
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import LETTERS, Rubric, load_rubric
 from judges.verdict import JudgeRequest
-from judges.wire import WIRES, Ask, Json
+from judges.wire import LABEL_TOKENS, WIRES, Ask, Json, worst_bill
 
 RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
@@ -183,18 +183,14 @@ def _filler(word: str, lang: str, tokens: int) -> str:
 
 def _longest_lineup(request: JudgeRequest) -> Lineup:
     words = wording()
-    decoys = sorted(words.decoys.get(request.lang, words.decoys["en"]), key=len)
+    decoys = sorted(words.decoys_in(request.lang), key=len)
     entries = (request.truth, *decoys[-DECOYS:], words.none)
     return Lineup(entries=entries, letters=LETTERS[: len(entries)], truth=LETTERS[0])
 
 
 def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:
     """What the budget would set aside for it all, so that so much money is enough."""
-    from judges.exchange import (
-        BYTES_A_TOKEN,
-        LABEL_TOKENS,
-    )  # it brings the client, and --help waits
-
+    request = _request(lang, work)
     backend = resolve(config, keyless=True)
     usd = 0.0
     for kind in _kinds(config, rubric, work, lang):
@@ -208,8 +204,8 @@ def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str)
             max_tokens=reply_tokens,
             seed=config.samples if config.samples > 1 else None,
         )
-        size = len(json.dumps(WIRES[backend.wire].body(backend, ask)))
-        usd += kind.calls * backend.bill(-(-size // BYTES_A_TOKEN), reply_tokens).usd
+        body = json.dumps(WIRES[backend.wire].body(backend, ask)).encode()
+        usd += kind.calls * worst_bill(backend, body, request, reply_tokens).usd
     return usd
 
 

@@ -14,6 +14,11 @@ class JudgeRequest:
     aliases: tuple[str, ...] = ()
     lang: str = "en"
 
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Whatever counts as the truth."""
+        return (self.truth, *self.aliases)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

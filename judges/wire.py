@@ -6,8 +6,12 @@ from typing import Any, Protocol, cast
 
 from judges.backends import Backend, Form
 from judges.prompt import Prompt
-from judges.verdict import FaultCause, Faulty, Usage
+from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
+LABEL_TOKENS = 4
+"""Room for a word's beginning and the white space some models put before it."""
+BYTES_A_TOKEN = 3
+"""At least, in our own words. In a candidate's, every byte may be a token."""
 TOP_LOGPROBS = 20
 VERDICT_TOOL = "give_verdict"
 
@@ -163,6 +167,15 @@ class AnthropicWire:
 
 
 WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+
+
+def worst_bill(backend: Backend, body: bytes, request: JudgeRequest, max_tokens: int) -> Usage:
+    """The most that a call can cost: what is set aside for it until its bill is known."""
+    theirs = sum(
+        len(text) if text.isascii() else len(text.encode(errors="replace"))
+        for text in (request.question, request.answer, *request.accepted)
+    )
+    return backend.bill(len(body) // BYTES_A_TOKEN + theirs, max_tokens)
 
 
 def read_reply(backend: Backend, body: bytes) -> Reply:

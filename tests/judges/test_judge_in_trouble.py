@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, make_judge
-from judges.backends import endpoint
+from judges.backends import ROWS, endpoint
 from judges.budget import BudgetExceeded
 from judges.ledger import Ledger
 from judges.prompt import read_user_message
 from judges.verdict import OUTAGES
+from judges.wire import worst_bill
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 CUSTOM = JudgeConfig(backend="custom", model="m", retries=0)
@@ -228,11 +229,13 @@ def test_a_bill_covers_every_attempt(scripted_judge, chat_completion, tmp_path):
 
 
 def test_an_answer_may_be_a_token_a_byte():
-    from judges.exchange import _bytes_in
+    def tokens(answer):
+        request = replace(REQUEST, answer=answer)
+        return worst_bill(ROWS["custom"], b"", request, 0).input_tokens
 
-    digits = replace(REQUEST, answer="1 2 3 4 5 6 7 8 9 " * 100)
-    assert _bytes_in(digits) >= len(digits.answer)
-    assert _bytes_in(replace(REQUEST, answer="维生素")) >= 9
+    digits = "1 2 3 4 5 6 7 8 9 " * 100
+    assert tokens(digits) >= len(digits)
+    assert tokens("维生素") >= 9
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges.budget import Budget
 from judges.lineup import read_lineup, stated
 from judges.preflight import Workload, describe, estimate, main
 
@@ -61,8 +62,13 @@ def obliging(chat_completion):
 @pytest.mark.parametrize("lineup", [False, True])
 @pytest.mark.parametrize("in_ledger", [False, True])
 def test_no_more_calls_are_made_and_no_more_is_set_aside_than_estimated(
-    scripted_judge, chat_completion, tmp_path, samples, commit_first, lineup, in_ledger
+    scripted_judge, chat_completion, tmp_path, monkeypatch, samples, commit_first, lineup, in_ledger
 ):
+    reserved = []
+    reserve = Budget.reserve
+    monkeypatch.setattr(
+        Budget, "reserve", lambda self, worst: reserved.append(worst) or reserve(self, worst)
+    )
     config = replace(
         PAID,
         rubric="facts_en",
@@ -77,7 +83,8 @@ def test_no_more_calls_are_made_and_no_more_is_set_aside_than_estimated(
     total = estimate(config, work)
     shared_by_luck = lineup and samples > 1 and not in_ledger
     assert len(bodies) <= total.calls if shared_by_luck else len(bodies) == total.calls
-    set_aside = sum(len(json.dumps(body)) // 3 + 2 * body["max_tokens"] for body in bodies) / 1e6
+    assert len(reserved) == len(bodies)
+    set_aside = sum(worst.usd for worst in reserved)
     assert set_aside <= total.usd_at_most
     if not shared_by_luck and not commit_first:  # whose claims may fill the whole reply
         assert total.usd_at_most < 1.1 * set_aside
