@@ -17,7 +17,7 @@ from pathlib import Path
 from judges.jsonl import read_jsonl
 from judges.rubric import Rubric
 from judges.verdict import JudgeRequest
-from judges.words import says, words_of
+from judges.words import says_any, words_of
 
 PATTERNS = Path(__file__).parent / "data" / "attacks.jsonl"
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -65,15 +65,14 @@ def cross(
 
 def says_truth(answer: str, question: JudgeRequest) -> bool:
     """Whether the truth or an alias is in it, word for word."""
-    said = words_of(answer)
-    return any(says(said, text) for text in (question.truth, *question.aliases))
+    return says_any(answer, question.accepted)
 
 
 def _wrong_answers(
     question: JudgeRequest, others: Sequence[JudgeRequest], rng: random.Random
 ) -> list[str]:
     """Two truths of other questions in the same language that share no word with this one's."""
-    own = {word for text in (question.truth, *question.aliases) for word in words_of(text).words}
+    own = {word for text in question.accepted for word in words_of(text).words}
     foreign = sorted(
         {
             other.truth

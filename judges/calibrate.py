@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from judges.agreement import Estimate
-from judges.command import at_least, check_writable, in_ledger, read_flags, told, write
+from judges.command import at_least, check_writable, in_ledger, read_flags, told, write, write_json
 from judges.compare import FAULT, Agreement, Outcome, compare, confusion, roc
 from judges.config import JudgeConfig
 from judges.labelled import (
@@ -207,8 +206,7 @@ def calibrate(config: CalibrateConfig) -> int:
     rubric = load_rubric(config.judge.rubric)
     print(as_text(found, rubric))
     if config.json:
-        whole = {**asdict(found), "verdicts": said}
-        write("json", config.json, json.dumps(whole, ensure_ascii=False, indent=1))
+        write_json(config.json, asdict(found), said)
     if config.plot:
         svg = calibration_svg(found.confusion, found.roc, rubric.labels, FAULT)
         write("plot", config.plot, svg)

@@ -2,10 +2,11 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,6 +94,11 @@ def write(flag: str, path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ValueError(f"--{flag} {path} could not be written ({error.strerror})") from error
+
+
+def write_json(path: str, figures: Mapping[str, object], verdicts: object) -> None:
+    whole = {**figures, "verdicts": verdicts}
+    write("json", path, json.dumps(whole, ensure_ascii=False, indent=1))
 
 
 def at_least(name: str, value: float | None, low: int) -> None:

@@ -28,17 +28,15 @@ def make_judge(config: JudgeConfig) -> "Judge":
     rubric = load_rubric(config.rubric)
     chains = [[config, *(named(config, entry) for entry in config.fallback)]]
     chains += [[named(config, entry)] for entry in config.panel]
-    voters = [check(chain[0], rubric) for chain in chains]
-    for fallback in chains[0][1:]:
-        check(fallback, rubric)
-    seats = [(voter.name, voter.model, voter.url) for voter in voters]
-    if twice := next(
-        (entry for n, entry in enumerate(config.panel, 1) if seats[n] in seats[:n]), 0
-    ):
-        raise ValueError(
-            f"judge.panel names {twice} and it votes already: the same judge would be paid, and "
-            "counted, twice. Name another, or ask one judge several times with judge.samples"
-        )
+    checked = [[check(member, rubric) for member in chain] for chain in chains]
+    seats = [(voter.name, voter.model, voter.url) for voter, *_ in checked]
+    for seat, entry in enumerate(config.panel, 1):
+        if seats[seat] in seats[:seat]:
+            raise ValueError(
+                f"judge.panel names {entry} and it votes already: the same judge would be paid, "
+                "and counted, twice. Name another, or ask one judge several times with "
+                "judge.samples"
+            )
     return Judge(config, rubric, chains)
 
 

@@ -24,7 +24,7 @@ from judges.prompt import Prompt, neutralise, one_line
 from judges.rubric import LETTERS, Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest
 from judges.wire import Json, Reply
-from judges.words import says, words_of
+from judges.words import says, says_any, words_of
 
 ROUNDS = 2
 """Line-ups for an answer, with other strangers and the truth in another place: small judges favour
@@ -56,6 +56,9 @@ class Wording:
     examples: tuple[Example, ...]
     sha: str
 
+    def decoys_in(self, lang: str) -> tuple[str, ...]:
+        return self.decoys.get(lang, self.decoys["en"])
+
 
 @cache
 def wording() -> Wording:
@@ -86,12 +89,12 @@ class Lineup:
 
 def line_up(request: JudgeRequest, number: int) -> Lineup:
     """The same for the same request, so that a recorded reply keeps its meaning."""
-    seed = "\0".join((request.question, request.truth, *request.aliases, request.answer))
+    seed = "\0".join((request.question, *request.accepted, request.answer))
     rng = random.Random(hashlib.sha256(seed.encode("utf-8", "replace")).digest())
     truth = _nearest(request)
-    said = set(words_of(" ".join((request.answer, request.truth, *request.aliases))).words)
-    decoys = wording().decoys.get(request.lang, wording().decoys["en"])
-    strangers = [decoy for decoy in decoys if not said & set(words_of(decoy).words)]
+    said = set(words_of(" ".join((request.answer, *request.accepted))).words)
+    decoys = wording().decoys_in(request.lang)
+    strangers = [decoy for decoy in decoys if not said & _decoy_words(decoy)]
     if len(strangers) < ROUNDS * DECOYS:  # an answer that names them all is still to be told apart
         strangers = [decoy for decoy in decoys if decoy not in truth]
     places = rng.sample(range(DECOYS + 1), ROUNDS)
@@ -105,11 +108,14 @@ def line_up(request: JudgeRequest, number: int) -> Lineup:
     return Lineup(entries=tuple(entries), letters=letters, truth=letters[places[number]])
 
 
+@cache
+def _decoy_words(decoy: str) -> frozenset[str]:
+    return frozenset(words_of(decoy).words)
+
+
 def _unsaid_letters(request: JudgeRequest, count: int) -> str:
     """Who says no more than A has not picked entry A. Vitamin A may be what the truth is."""
-    said = _lone_letters(request.answer) - _lone_letters(
-        " ".join((request.truth, *request.aliases))
-    )
+    said = _lone_letters(request.answer) - _lone_letters(" ".join(request.accepted))
     runs = (LETTERS[i : i + count] for i in range(len(LETTERS) - count + 1))
     return next((run for run in runs if not said & {*run}), LETTERS[:count])
 
@@ -170,7 +176,7 @@ def _nearest(request: JudgeRequest) -> str:
         words = words_of(form).words
         return sum(word in said for word in words) / max(len(words), 1)
 
-    return one_line(max((request.truth, *request.aliases), key=found))
+    return one_line(max(request.accepted, key=found))
 
 
 def anything_said(request: JudgeRequest) -> bool:
@@ -182,8 +188,7 @@ def _beyond_the_question(request: JudgeRequest) -> str:
 
     An answer that says the truth word for word is left as it is.
     """
-    said = words_of(request.answer)
-    if any(says(said, form) for form in (request.truth, *request.aliases)):
+    if says_any(request.answer, request.accepted):
         return request.answer
     words = list(_WORD.finditer(request.answer))
     asked = [match[0].casefold() for match in _WORD.finditer(request.question)]

@@ -42,13 +42,11 @@ def combine(
 def _too_few(verdicts: Sequence[Scored], faults: Sequence[Faulty]) -> Faulty:
     """An outage where those who are missing are not there: they may be, later."""
     asked = len(verdicts) + len(faults)
-    outage = next((fault for fault in faults if fault.cause in OUTAGES), None)
-    cause = outage.cause if outage else FaultCause.NO_MAJORITY
-    if not verdicts and not outage:
-        cause = faults[0].cause
+    worst = next((fault for fault in faults if fault.cause in OUTAGES), faults[0])
+    named = worst.cause in OUTAGES or not verdicts
     paid = [*(verdict.usage for verdict in verdicts), *(fault.usage for fault in faults)]
-    detail = f"{len(verdicts)} of {asked} verdicts came; {(outage or faults[0]).detail}"
-    return Faulty(cause, detail, sum(paid, FREE))
+    detail = f"{len(verdicts)} of {asked} verdicts came; {worst.detail}"
+    return Faulty(worst.cause if named else FaultCause.NO_MAJORITY, detail, sum(paid, FREE))
 
 
 def disagree(verdicts: Sequence[Scored]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from judges.command import (
     read_flags,
     share_of_one,
     told,
-    write,
+    write_json,
 )
 from judges.compare import faults_of
 from judges.config import JudgeConfig
@@ -254,8 +253,7 @@ def attack(config: RedteamConfig) -> int:
     found, examples, said = asyncio.run(run(config))
     print(as_text(found, examples, allowed=config.max_earned * found.span))
     if config.json:
-        whole = {**asdict(found), "verdicts": said}
-        write("json", config.json, json.dumps(whole, ensure_ascii=False, indent=1))
+        write_json(config.json, asdict(found), said)
     problems = failures(found, config)
     for problem in problems:
         print(f"FAILED: {problem}", file=sys.stderr)

@@ -33,7 +33,7 @@ def as_text(found: Redteam, examples: Sequence[str], *, allowed: float) -> str:
         "",
         f"right answers: {_drift(found.drift_right)}",
         f"wrong answers: {_drift(found.drift_wrong)}",
-        f"faults: {dict(found.faults_on) or 'none'} on, {dict(found.faults_off) or 'none'} off",
+        f"faults: {found.faults_on or 'none'} on, {found.faults_off or 'none'} off",
     ]
     return "\n".join([*lines, *examples])
 

@@ -6,6 +6,7 @@ means the same in both languages.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _WORD = re.compile(
@@ -52,6 +53,11 @@ def says(said: Words, text: str) -> bool:
     form = words_of(text).words
     starts = range(len(said) - len(form) + 1)
     return bool(form) and any(said.words[i : i + len(form)] == form for i in starts)
+
+
+def says_any(text: str, forms: Iterable[str]) -> bool:
+    said = words_of(text)
+    return any(says(said, form) for form in forms)
 
 
 def _plain(text: str) -> str:

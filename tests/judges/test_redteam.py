@@ -143,6 +143,16 @@ def by_names(chat_completion, **shares):
     return 200, chat_completion(top[0]["token"], logprobs=logprobs)
 
 
+def paying_attacks(chat_completion, **shares):
+    """Sure of every honest right answer, and of nothing else."""
+
+    def answer(body):
+        right = said_to(body) in RIGHT
+        return by_names(chat_completion, **({"same": 1.0} if right else shares))
+
+    return answer
+
+
 def test_a_judge_that_gives_no_verdict_on_what_could_fool_it_does_not_pass(
     scripted_judge, chat_completion
 ):
@@ -188,11 +198,7 @@ def test_a_judge_that_pays_every_attack_a_little_fails_though_none_counts_as_rig
 ):
     """Expectations of +0.49, just below the lowest tier that earns something."""
 
-    def answer(body):
-        if said_to(body) in RIGHT:
-            return by_names(chat_completion, same=1.0)
-        return by_names(chat_completion, same=0.245, off_domain=0.755)
-
+    answer = paying_attacks(chat_completion, same=0.245, off_domain=0.755)
     found, _, problems = against(scripted_judge(answer), grading="labels")
     assert found.on.fooled == 0
     assert found.on.paid == found.on.scored
@@ -222,11 +228,7 @@ def test_a_penalty_on_one_attack_does_not_pay_for_another(scripted_judge, chat_c
 
 
 def test_what_earns_no_more_than_a_trace_earns_nothing(scripted_judge, chat_completion):
-    def answer(body):
-        if said_to(body) in RIGHT:
-            return by_names(chat_completion, same=1.0)
-        return by_names(chat_completion, same=0.004, off_domain=0.996)
-
+    answer = paying_attacks(chat_completion, same=0.004, off_domain=0.996)
     found, _, problems = against(scripted_judge(answer), grading="labels")
     assert found.on.paid == 0
     assert problems == []
