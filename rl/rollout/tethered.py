@@ -13,38 +13,32 @@ import os
 import signal
 import subprocess
 import sys
-from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 10.0
 
 
-class _Told(Exception):
-    """To end, by the parent or by its death."""
-
-
 def main(command: list[str]) -> None:
-    signal.signal(signal.SIGTERM, _tell)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # or its default action would discard it
+    # Blocked and waited for, never handled: the parent's threads die one by one, each with a word
+    # of it, and no word may interrupt what an earlier one began.
+    words = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, words)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ["TETHERED_TO"]):
         sys.exit("the process this one belongs to is gone")
-    child = None
-    try:  # from here on, since the word may come before the command has even started
-        child = subprocess.Popen(command)
-        sys.exit(child.wait())
-    except _Told:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGTERM)
-        if child:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_S)
-        os.killpg(0, signal.SIGKILL)
-
-
-def _tell(*_: object) -> NoReturn:
-    raise _Told
+    child = subprocess.Popen(
+        command, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    )
+    while signal.sigwait(words) == signal.SIGCHLD:
+        if child.poll() is not None:
+            sys.exit(child.returncode)
+    os.killpg(0, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_S)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

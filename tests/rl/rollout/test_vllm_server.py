@@ -54,7 +54,9 @@ def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):
 
 
 PARENT = """
-import os, subprocess, sys
+import os, subprocess, sys, threading, time
+for _ in range(200):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 env = os.environ | {"TETHERED_TO": str(os.getpid())}
 command = ["bash", "-c", "trap '' TERM; sleep 600 & echo $! >grandchild; wait"]
 subprocess.Popen(
