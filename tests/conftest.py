@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 
 import pytest
@@ -10,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_DISABLE_WEAVE="1", WANDB_SILENT="true"
 )
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _connect = socket.socket.connect
 _connect_ex = socket.socket.connect_ex
