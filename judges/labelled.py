@@ -58,6 +58,11 @@ class Labelled:
 
 def read_labelled(path: str | Path, fields: Fields, rubric: Rubric, cut: float) -> list[Labelled]:
     """`cut` is the score from which a tier is right."""
+    if Path(path) == SHIPPED and rubric.labels != load_rubric("medical_en").labels:
+        raise ValueError(
+            f"the shipped answers are labelled with the tiers of medical_en and medical_zh, not of "
+            f"rubric {rubric.name}: give a JSONL of your own before the flags"
+        )
     rows = read_jsonl(
         path,
         lambda row: _labelled(row, fields, rubric, cut),

@@ -32,6 +32,8 @@ class Workload:
     group_size: int = 8
     """Answers to each question."""
     steps: int = 100
+    heldout: int = 0
+    """Held-out questions, answered once before training and once after it."""
     question_tokens: int = 32
     """A typical question with its truth."""
     answer_tokens: int = 64
@@ -40,7 +42,7 @@ class Workload:
     def __post_init__(self) -> None:
         for name in ("prompts", "group_size", "steps"):
             at_least(name, getattr(self, name), 1)
-        for name in ("question_tokens", "answer_tokens"):
+        for name in ("heldout", "question_tokens", "answer_tokens"):
             at_least(name, getattr(self, name), 0)
 
 
@@ -118,8 +120,7 @@ def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> li
     """As if every answer earned something, so that it is lined up."""
     request = _request(lang, work)
     logprobs = config.grading == "labels"
-    questions = work.prompts * work.steps
-    answers = questions * work.group_size
+    answers = work.prompts * work.steps * work.group_size + 2 * work.heldout
 
     def grading(claims_tokens: int) -> Prompt:
         claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
@@ -141,7 +142,7 @@ def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> li
         prompt = commitment_prompt(request, rubric)
         kinds.append(
             Kind(
-                calls=questions,
+                calls=work.prompts * work.steps + work.heldout,
                 prompt=prompt,
                 longest_prompt=prompt,
                 schema=CLAIMS_SCHEMA,

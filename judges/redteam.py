@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import tyro
 
 from judges.attacks import Attack, cross, load_patterns
 from judges.calibrate import described
@@ -48,7 +51,7 @@ class RedteamConfig:
     answers move too far or too few still pass, or if too little could be scored.
     """
 
-    file: str = str(SHIPPED)
+    file: Annotated[str, tyro.conf.Positional] = str(SHIPPED)
     """Labelled answers, as for calibrate: the questions to attack, and the honest answers."""
     fields: Fields = field(default_factory=Fields)
     questions: int = 8

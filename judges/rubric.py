@@ -160,11 +160,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
-    known = {"lang", "task", "tiers", "siblings", "template"}
-    if unknown := sorted(set(data) - known):
-        raise ValueError(
-            f"rubric {path}: unknown key {unknown[0]!r}; use {', '.join(sorted(known))}"
-        )
+    _refuse_unknown(f"rubric {path}", data, {"lang", "task", "tiers", "siblings", "template"})
     for key in ("lang", "task", "tiers"):
         if not data.get(key):
             raise ValueError(f"rubric {path}: `{key}` is missing")
@@ -190,6 +186,11 @@ def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
         template=_template(data["lang"], data.get("template", {})),
         sha=_sha(words),
     )
+
+
+def _refuse_unknown(where: str, table: dict[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(table) - known):
+        raise ValueError(f"{where}: unknown key {unknown[0]!r}; use {', '.join(sorted(known))}")
 
 
 def _need_text(where: str, key: str, value: object) -> None:
@@ -231,6 +232,7 @@ def _tier(path: Path, row: dict[str, Any]) -> Tier:
         raise ValueError(f"rubric {path}: tier {label} has no `meaning`; say when it applies")
     where = f"rubric {path}: tier {label}"
     _need_text(where, "meaning", row["meaning"])
+    _refuse_unknown(where, row, set(Tier.__dataclass_fields__))
     if not isinstance(rules := row.get("rules", []), list):
         raise ValueError(f"{where}: `rules` is {rules!r}: it must be a list, such as ['same']")
     if unknown := [rule for rule in cast(list[object], rules) if rule not in RULES]:

@@ -197,7 +197,7 @@ class RunConfig:
     seed: int = 0
     """Of the data order, the adapter's start and the sampling."""
     save_every: int = 0
-    """Generations between checkpoints; 0 saves the last only."""
+    """Generations between checkpoints; 0 for none."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)

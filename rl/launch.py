@@ -20,8 +20,8 @@ class Launch:
     """Named values, written over the experiment's own; later flags win."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the config of a run: its folder, or its config.json."""
-    dry_run: bool = False
-    """Print the resolved config and stop."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the resolved config, what it will take, and stop."""
 
 
 def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
@@ -29,11 +29,14 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
     try:
         launch = parse(experiment, sys.argv[1:], prog=prog, description=description)
         if launch.dry_run:
+            from rl.preflight import preflight
+
+            print(preflight(launch.config), file=sys.stderr)
             print(to_json(launch.config), end="")
             sys.exit(0)
         from rl.run import run
 
-        sys.exit(run(launch.config, experiment=f"experiments.{prog}"))
+        sys.exit(run(launch.config, experiment=_as_started()))
     except ValueError as error:
         sys.exit(f"{prog}: {error}")
     except KeyboardInterrupt:
@@ -52,10 +55,15 @@ def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description:
         args=args,
         prog=prog,
         description=description,
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
     parse_trl_overrides(launch.config.trl)
     return launch
+
+
+def _as_started() -> str:
+    """What follows `python` to start this experiment again."""
+    spec = sys.modules["__main__"].__spec__
+    return f"-m {spec.name}" if spec else sys.argv[0]
 
 
 def _value_of(flag: str, args: Sequence[str]) -> str | None:

@@ -3,6 +3,7 @@
 The embedded model is converted once, from the package's GGUF to safetensors in the user's cache.
 """
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -40,12 +41,22 @@ def resolve_model(name: str) -> str:
     """A folder or hub id as it is; an embedded name becomes the folder of its converted weights."""
     if name in EMBEDDED:
         return str(_converted(name, EMBEDDED[name]))
-    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
+    folder = Path(name).expanduser()
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(
+            f"policy.model={name!r}: a LoRA adapter, not a whole model. Merge it into its base "
+            "first (peft: merge_and_unload), and name the merged folder"
+        )
+    if name.startswith((".", "/", "~")) and not (folder / "config.json").is_file():
         raise ValueError(
             f"policy.model={name!r}: no config.json in that folder. "
             f"Give a model folder, a hub id, or an embedded model ({', '.join(EMBEDDED)})."
         )
-    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    if folder.is_dir():
+        return str(folder)
+    if "/" not in name and (close := difflib.get_close_matches(name, EMBEDDED, n=1)):
+        raise ValueError(f"policy.model={name!r}: did you mean the embedded model {close[0]!r}?")
+    return name
 
 
 def cache_dir() -> Path:

@@ -1,8 +1,10 @@
 """What a run says in the terminal: one live line, and a table at the end."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 # most wanted first: a narrow terminal drops from the end
@@ -114,7 +116,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     """The table at the end of a run. `folder` and `experiment` add where things are, what next."""
     lines = [f"{'':24}{'before':>10}{'after':>10}{'change':>10}"]
     lines += _change_row("held-out reward", summary, "heldout_before", "heldout_after")
-    lines += _change_row("training reward", summary, "reward_first5", "reward_last5")
+    lines += _change_row("training reward", summary, "reward_first", "reward_last")
     lines += _tier_rows(summary)
     facts = {
         "generations": summary.get("generations"),
@@ -127,7 +129,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         f"{name:24}{value!s:>10}" for name, value in facts.items() if value is not None
     ]
     if folder := summary.get("folder"):
-        lines += ["", *_where(str(folder), summary.get("experiment"))]
+        lines += ["", *_where(Path(folder), summary)]
     return "\n".join(lines)
 
 
@@ -146,14 +148,26 @@ def _tier_rows(summary: Mapping[str, Any]) -> list[str]:
     return [f"  {tier:22}{a:>10.0%}{b:>10.0%}{100 * (b - a):>+8.0f} %" for tier, a, b in rows]
 
 
-def _where(folder: str, experiment: str | None) -> list[str]:
+def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     lines = [
         f"look at it       {folder}/report.html",
         f"every completion {folder}/rollouts.jsonl",
         "next",
-        f"  wandb leet {folder}/wandb",
-        f"  python -m rl.report {folder}",
+        f"  {_to_type('wandb')} leet {folder}/wandb",
+        f"  {_to_type('python')} -m rl.report {folder}",
     ]
-    if experiment:
-        lines += [f"  python -m {experiment} --from {folder}/config.json"]
+    if experiment := summary.get("experiment"):
+        again = f"  {_to_type('python')} {experiment} --from {folder}/config.json"
+        if summary.get("stopped") and (ledger := folder / "judge.sqlite").is_file():
+            again += f" --judge.ledger {ledger}  # what was judged is not paid for again"
+        lines.append(again)
     return lines
+
+
+def _to_type(command: str) -> str:
+    """The one of this environment, by its name where the shell would find it by that."""
+    ours = Path(sys.executable).with_name(command)
+    if not ours.exists() or shutil.which(command) == str(ours):
+        return command
+    near = os.path.relpath(ours)
+    return str(ours) if near.startswith("..") else near

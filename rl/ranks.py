@@ -37,11 +37,15 @@ def without_ranks(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
+def rank_count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class Ranks:
     """Every process opens one, and all call the same methods in the same order."""
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.count = rank_count()
         if self.count > 1:
             import torch
             from accelerate import PartialState

@@ -10,17 +10,17 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
 from judges.budget import BudgetExceeded
-from judges.preflight import Workload, describe, estimate
 from rl.config import RunConfig
-from rl.data import Prompt, data_file, load_rows, to_prompts
+from rl.data import Prompt, load_rows, to_prompts
 from rl.models import resolve_model
 from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
+from rl.preflight import judge_of, outlook, with_ledger
 from rl.progress import Progress, format_summary
 from rl.ranks import FirstIsGone, Ranks, is_first
 from rl.report import write_report
@@ -71,9 +71,10 @@ def run(config: RunConfig, experiment: str) -> int:
         mode=config.tracking.mode,
     )
     stopped: str | None = None
+    judged: dict[str, Any] = {}
     with contextlib.ExitStack() as opened:
         try:
-            stopped = _train(checked, log, tracker, began_s, opened)
+            stopped = _train(checked, log, tracker, began_s, opened, judged)
         except KeyboardInterrupt:
             stopped = "interrupted"
         except (EngineError, BudgetExceeded) as error:
@@ -88,12 +89,13 @@ def run(config: RunConfig, experiment: str) -> int:
             stopped = str(error)
         finally:
             _ignore_interrupts()  # what is open is closed in seconds, and has to be
-    return _conclude(log, tracker, stopped, began_s, experiment)
+    how_it_went = judged | {"seconds": time.perf_counter() - began_s, "stopped": stopped}
+    return _conclude(log, tracker, how_it_went, experiment)
 
 
 def _check(config: RunConfig) -> Checked:
     train_rows, heldout_rows = load_rows(config.data)
-    judge = _judge_of(config)
+    judge = judge_of(config)
     make_judge(judge)
     starts_vllm = _starts_vllm(config)
     tokenizer = load_tokenizer(config.policy)
@@ -108,8 +110,7 @@ def _check(config: RunConfig) -> Checked:
             f"every prompt has more than {longest} tokens. Raise --rollout.max-prompt-tokens, or "
             "lower --rollout.max-new-tokens if the model's window is the limit"
         )
-    _say(f"data {config.data.train}: {len(train)} questions to train on, {len(heldout)} held out")
-    _say(_preflight(config))
+    _say(outlook(config, train=len(train), heldout=len(heldout)))
     return Checked(
         config=config,
         judge=judge,
@@ -132,37 +133,15 @@ def _starts_vllm(config: RunConfig) -> bool:
     return not missing
 
 
-def _judge_of(config: RunConfig) -> JudgeConfig:
-    """The rule judge knows the answers of the data, so that it can tell one from another."""
-    if config.judge.backend != "rules" or config.judge.known or config.judge.url:
-        return config.judge
-    known = data_file(config.data.train, "--data.train")
-    return dataclasses.replace(config.judge, known=str(known))
-
-
-def _with_ledger(config: JudgeConfig, folder: Path) -> JudgeConfig:
-    """In the run's folder, where the judge is one that is paid."""
-    if config.ledger or config.backend in ("rules", "replay"):
-        return config
-    return dataclasses.replace(config, ledger=str(folder / "judge.sqlite"))
-
-
-def _preflight(config: RunConfig) -> str:
-    """What the judge will be asked, before it is asked anything."""
-    work = Workload(
-        prompts=config.gspo.prompts,
-        group_size=config.gspo.group_size,
-        steps=config.gspo.generations,
-        answer_tokens=config.rollout.max_new_tokens,
-    )
-    judge = _with_ledger(config.judge, Path(config.out))
-    return describe(judge, estimate(judge, work))
-
-
 def _train(
-    checked: Checked, log: RunLog, tracker: Tracker, began_s: float, opened: contextlib.ExitStack
+    checked: Checked,
+    log: RunLog,
+    tracker: Tracker,
+    began_s: float,
+    opened: contextlib.ExitStack,
+    judged: dict[str, Any],
 ) -> str | None:
-    """Why the run stopped before its end, if it did."""
+    """Why the run stopped before its end, if it did. `judged` is filled in however it ends."""
     config = checked.config
     ranks = Ranks()
     ranks.share(log.folder)
@@ -182,13 +161,14 @@ def _train(
         policy=policy,
         engine=_engine(server, policy, config, log, background, opened),
         judge=opened.enter_context(
-            background.entered(make_judge(_with_ledger(checked.judge, log.folder)))
+            background.entered(make_judge(with_ledger(checked.judge, log.folder)))
         ),
         background=background,
         log=log,
         tracker=tracker,
         progress=Progress(config.gspo.generations),
     )
+    opened.callback(lambda: judged.update(session.judged()))
     trainer = _trainer(
         checked,
         policy,
@@ -207,6 +187,8 @@ def _train(
         session.progress.close()
         policy.save_adapter(log.folder / "adapter")
         shutil.rmtree(log.folder / "sampler", ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds checkpoints
+            (log.folder / "checkpoints").rmdir()
     return trainer.stop_reason
 
 
@@ -286,16 +268,17 @@ def _engine(
 
 
 def _conclude(
-    log: RunLog, tracker: Tracker, stopped: str | None, began_s: float, experiment: str
+    log: RunLog, tracker: Tracker, how_it_went: Mapping[str, Any], experiment: str
 ) -> int:
     """Figures, report and what to do next; also of a run that was cut short."""
     record = read_run(log.folder)
-    summary = summarise(record.metrics, record.heldout_before, record.heldout_after) | {
-        "seconds": time.perf_counter() - began_s,
+    summary = {
+        **summarise(record.metrics, record.heldout_before, record.heldout_after),
+        **how_it_went,
         "folder": str(log.folder),
         "experiment": experiment,
-        "stopped": stopped,
     }
+    stopped = summary["stopped"]
     log.summary(summary)
     write_report(log.folder)
     tracker.finish(summary, failed=stopped is not None)

@@ -129,6 +129,15 @@ class Session:
         self.progress.note(text)
         self.tracker.alert("The judge is back", text)
 
+    def judged(self) -> dict[str, Any]:
+        """What the judge was asked and cost in all, held-out questions included."""
+        stats = self.judge.stats()
+        return {
+            "judge_calls": stats.requests,
+            "judge_faults": stats.fault_count,
+            "judge_usd": stats.usage.usd,
+        }
+
     def _judge_metrics(self) -> dict[str, Any]:
         before, now = self._judged_before, self.judge.stats()
         return {

@@ -8,16 +8,18 @@ from typing import Any
 
 Rows = Sequence[Mapping[str, Any]]
 
-WINDOW = 5  # generations at either end
+WINDOW = 5  # generations at either end, where there are twice as many
 
 
 def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()) -> dict[str, Any]:
     """Only what can be told from the rows: a figure that was not measured is absent."""
     rewards = [row["reward/mean"] for row in metrics if "reward/mean" in row]
+    window = min(WINDOW, len(rewards) // 2)
     last = metrics[-1] if metrics else {}
     summary = {
-        "reward_first5": fmean(rewards[:WINDOW]) if rewards else None,
-        "reward_last5": fmean(rewards[-WINDOW:]) if rewards else None,
+        "reward_first": fmean(rewards[:window]) if window else None,
+        "reward_last": fmean(rewards[-window:]) if window else None,
+        "reward_window": window or None,
         "heldout_before": mean_reward(heldout_before),
         "heldout_after": mean_reward(heldout_after),
         "heldout_change_95": change_interval(heldout_before, heldout_after),

@@ -6,7 +6,7 @@ logs many rows a step), Weave (no offline mode), console capture (the live line 
 
 import os
 import secrets
-import warnings
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -141,4 +141,4 @@ def _first_line(error: Exception) -> str:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=3)
+    print(message, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ COMMANDS = [
     for block in re.findall(r"```console\n(.*?)```", README, flags=re.S)
     for line in block.splitlines()
 ]
-NEEDS_A_KEY = [command for command in COMMANDS if command.rstrip().endswith("# key")]
+NEEDS_A_KEY = [line for line in COMMANDS if line.rstrip().endswith(("# key", "# a server"))]
 RUNS = [command for command in COMMANDS if command not in NEEDS_A_KEY and command != "make test"]
 # What a command of the README trains, but smaller; a command's own flags come later and win.
 SMALL = (

@@ -181,6 +181,9 @@ def make_trainer_class() -> type:
                 logs["beta"] = self.beta_controller.beta
             super().log(logs, start_time)
 
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """TRL's would call this GRPO, and ask an offline W&B run for its address."""
+
         def _end_generation(self, logs: dict[str, float]) -> None:
             values_NC = self.accelerator.gather(self._update.table.values_BC)
             row: dict[str, Any] = {

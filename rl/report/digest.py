@@ -21,20 +21,29 @@ class Digest:
     score_of_tier: dict[str, float]
 
 
-def digest(rows: Iterable[Row]) -> Digest:
-    """Each question's best and worst answer; among equals, the latest."""
+def digest(rows: Iterable[Row], heldout: Iterable[Row] = ()) -> Digest:
+    """Each question's best and worst answer; among equals, the latest.
+
+    `heldout` rows are not counted or shown: they say what a tier is worth that no other row has.
+    """
     count = 0
     totals: dict[str, float] = defaultdict(float)
     numbers: Counter[str] = Counter()
     best: dict[object, Ranked] = {}
     worst: dict[object, Ranked] = {}
+
+    def weigh(row: Row) -> float | None:
+        if (reward := row.get("reward")) is not None:
+            tier = str(row.get("tier"))
+            totals[tier] += reward
+            numbers[tier] += 1
+        return reward
+
+    for row in heldout:
+        weigh(row)
     for count, row in enumerate(rows, 1):
-        reward = row.get("reward")
-        if reward is None:
+        if (reward := weigh(row)) is None:
             continue
-        tier = str(row.get("tier"))
-        totals[tier] += reward
-        numbers[tier] += 1
         question = row.get("id")
         high, low = (reward, count, row), (-reward, count, row)
         best[question] = max(best.get(question, high), high, key=_rank)

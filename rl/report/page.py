@@ -30,10 +30,11 @@ def write_report(folder: Path) -> Path:
 
 
 def page(run: Run) -> str:
-    completions = digest(run.rollouts())
+    heldout = (*run.heldout_before, *run.heldout_after)
+    completions = digest(run.rollouts(), heldout)
     figures = summarise(run.metrics, run.heldout_before, run.heldout_after) | run.summary
     tiers = [key[5:] for row in run.metrics for key in row if key.startswith("tier/")]
-    tiers += [str(row["tier"]) for row in (*run.heldout_before, *run.heldout_after)]
+    tiers += [str(row["tier"]) for row in heldout]
     colours = tier_colours(tiers, completions.score_of_tier)
     return _document(
         run.folder.resolve().name,
@@ -93,9 +94,11 @@ def _tiles(figures: Figures, tiers_best_first: list[str]) -> Markup:
         _change_tile(
             "Training reward",
             figures,
-            "reward_first5",
-            "reward_last5",
-            "first 5 to last 5 generations",
+            "reward_first",
+            "reward_last",
+            f"means of the first and last {figures['reward_window']} generations"
+            if "reward_window" in figures
+            else "",
         ),
         _best_tier_tile(figures, tiers_best_first),
     ]

@@ -103,8 +103,8 @@ def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_
     assert judged
     assert all(row["reward"] in {2.0, 0.5, 0.0, -0.5, -1.0} for row in rollouts)
     assert {
-        "reward_first5",
-        "reward_last5",
+        "reward_first",
+        "reward_last",
         "heldout_before",
         "heldout_after",
     } <= run.summary.keys()

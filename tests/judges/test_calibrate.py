@@ -39,6 +39,12 @@ def written(tmp_path):
     return write
 
 
+def test_the_shipped_answers_are_refused_for_another_rubric():
+    rubric = load_rubric("facts_en")
+    with pytest.raises(ValueError, match="give a JSONL of your own before the flags"):
+        read_labelled(SHIPPED, Fields(), rubric, 0.4)
+
+
 def test_the_shipped_rows_are_labelled_in_both_languages_and_all_five_tiers():
     rows = read_labelled(SHIPPED, Fields(), RUBRIC, 0.5)
     assert len(rows) >= 120

@@ -20,6 +20,13 @@ def test_calls_are_answers_times_samples_times_judges():
     assert estimate(panel, WORK).calls == 640
 
 
+def test_held_out_answers_are_judged_before_and_after():
+    without = Workload(prompts=2, group_size=4, steps=3)
+    with_them = Workload(prompts=2, group_size=4, steps=3, heldout=5)
+    extra = estimate(JudgeConfig(), with_them).calls - estimate(JudgeConfig(), without).calls
+    assert extra == 2 * 5
+
+
 def test_a_commitment_is_one_more_call_a_question():
     assert estimate(replace(PAID, commit_first=True), WORK).calls == 320 + 40
 

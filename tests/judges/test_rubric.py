@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from judges.rubric import Template, load_rubric, shipped_rubrics
@@ -29,6 +32,18 @@ def test_every_shipped_rubric_loads_and_serves_the_rules_judge(name):
     rubric.check_rules()
     assert len(rubric.tiers) >= 2
     assert len(rubric.sha) == 16
+
+
+def test_the_rubric_of_the_documentation_loads_and_serves_the_rules_judge(tmp_path):
+    docs = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", docs, flags=re.S)
+    load_rubric(write(tmp_path, shown)).check_rules()
+
+
+@pytest.mark.parametrize("slip", ["scroe = 1", "[[tiers.exmples]]\nquestion = 'q'"])
+def test_a_misspelt_key_of_a_tier_is_refused(tmp_path, slip):
+    with pytest.raises(ValueError, match=r"tier no: unknown key '(scroe|exmples)'"):
+        load_rubric(write(tmp_path, TWO_TIERS + slip))
 
 
 @pytest.mark.parametrize("name", ["medical_en", "medical_zh"])

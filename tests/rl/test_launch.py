@@ -52,12 +52,12 @@ def test_reading_a_command_line_is_cheap_and_loads_no_torch(flag):
         "try: runpy.run_module('experiments.quickstart', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'trl', 'transformers', 'numpy', 'httpx', 'aiohttp', 'wandb'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.stderr.strip() == "[]"
+    assert done.stdout.strip().endswith("\n[]")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert cpu_s <= 0.4
 
@@ -77,6 +77,46 @@ def test_a_run_can_be_started_again_from_its_config_and_changed(tmp_path):
     again = launch("quickstart", "--from", str(tmp_path), "--gspo.generations", "11", "--dry-run")
     config = json.loads(again.stdout)
     assert (config["seed"], config["gspo"]["generations"]) == (5, 11)
+
+
+def test_a_dry_run_says_what_the_run_would_take():
+    said = launch("quickstart", "--gspo.generations", "2", "--data.heldout-rows", "4", "--dry-run")
+    assert "228 questions to train on, 4 held out" in said.stderr
+    assert "about 72 calls" in said.stderr  # 2 generations of 4 groups of 8, 4 questions twice
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--judge.backend", "deepsek"], "deepseek"),
+        (["--judge.rubric", "nope"], "no such rubric"),
+        (["--judge.panel", "foo"], "foo"),
+        (["--data.train", "nope.jsonl"], "no such file"),
+        (["--gspo.prompts", "300"], "the data has only 228 prompts"),
+        (["--data.heldout", "nope.jsonl"], "no such file"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse_before_it_loads_anything(args, said):
+    done = launch("quickstart", *args, "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_a_dry_run_knows_on_how_many_processes_it_would_run(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert "each of 4 processes. Type --gspo" in launch("quickstart", "--dry-run").stderr
+
+
+def test_an_experiment_of_ones_own_is_started_again_as_it_was_started(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("from rl.launch import _as_started\nprint(_as_started())\n")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    by = [[str(mine)], ["-m", "mine"]]
+    for args in by:
+        done = subprocess.run(
+            [sys.executable, *args], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
+        assert done.stdout.split() == args
 
 
 def test_a_preset_is_written_over_the_experiment_and_flags_over_the_preset():

@@ -20,6 +20,17 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         resolve_model(str(tmp_path / "nowhere"))
 
 
+def test_an_adapter_is_told_from_a_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="a LoRA adapter, not a whole model"):
+        resolve_model(str(tmp_path))
+
+
+def test_a_slip_in_an_embedded_name_is_not_looked_for_on_a_hub():
+    with pytest.raises(ValueError, match="did you mean the embedded model 'smollm2-135m'"):
+        resolve_model("smollm2")
+
+
 def test_a_damaged_conversion_is_made_again_with_the_right_ends(tmp_path, monkeypatch):
     whole = Path(resolve_model("smollm2-135m"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import struct
+import sys
 import termios
 
 import pytest
@@ -99,8 +100,8 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
         {
             "heldout_before": -0.31,
             "heldout_after": 0.94,
-            "reward_first5": -0.4,
-            "reward_last5": 1.1,
+            "reward_first": -0.4,
+            "reward_last": 1.1,
             "heldout_tiers_before": {"contradicts": 0.75, "same": 0.25},
             "heldout_tiers_after": {"same": 0.6, "contradicts": 0.4},
             "generations": 24,
@@ -109,7 +110,7 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
             "judge_faults": 3,
             "judge_usd": 1.23456,
             "folder": "runs/quickstart",
-            "experiment": "experiments.quickstart",
+            "experiment": "-m experiments.quickstart",
         }
     )
     lines = [line.split() for line in table.splitlines()]
@@ -123,6 +124,28 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
     assert "python -m experiments.quickstart --from runs/quickstart/config.json" in table
 
 
+def test_a_paid_run_cut_short_is_started_again_on_its_ledger(tmp_path):
+    summary = {"folder": str(tmp_path), "experiment": "mine.py", "stopped": "interrupted"}
+    assert f"mine.py --from {tmp_path}/config.json\n" in format_summary(summary) + "\n"
+    (tmp_path / "judge.sqlite").touch()
+    ledger = f"mine.py --from {tmp_path}/config.json --judge.ledger {tmp_path}/judge.sqlite  #"
+    assert ledger in format_summary(summary)
+    assert ledger not in format_summary(summary | {"stopped": None})
+
+
+def test_commands_are_those_of_this_environment(tmp_path, monkeypatch):
+    summary = {"folder": "runs/x"}
+    monkeypatch.chdir(tmp_path)
+    for name in ("python", "wandb"):
+        (tmp_path / ".venv/bin").mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".venv/bin" / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python3"))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert "  .venv/bin/wandb leet runs/x/wandb\n" in format_summary(summary)
+    monkeypatch.setenv("PATH", f"{tmp_path}/.venv/bin:/usr/bin")
+    assert "  wandb leet runs/x/wandb\n" in format_summary(summary)
+
+
 def test_the_table_of_a_run_cut_short_has_what_there_is():
-    table = format_summary({"reward_first5": 0.1, "heldout_before": 0.2, "seconds": 5.0})
+    table = format_summary({"reward_first": 0.1, "heldout_before": 0.2, "seconds": 5.0})
     assert table.split() == ["before", "after", "change", "time", "5", "s"]

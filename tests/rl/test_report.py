@@ -83,7 +83,18 @@ def test_the_headline_is_that_of_the_summary(run_copy: Path):
     summary = read_run(run_copy).summary
     text = "".join(report(run_copy).texts)
     assert f"{summary['heldout_before']:+.2f} → {summary['heldout_after']:+.2f}" in text
-    assert f"{summary['reward_first5']:+.2f} → {summary['reward_last5']:+.2f}" in text
+    assert f"{summary['reward_first']:+.2f} → {summary['reward_last']:+.2f}" in text
+
+
+def test_the_best_tier_is_known_also_where_only_held_out_answers_reached_it(run_copy: Path):
+    for name in ("rollouts.jsonl", "heldout_before.jsonl", "heldout_after.jsonl"):
+        (run_copy / name).write_text("")
+    log = RunLog(run_copy)
+    log.rollouts([{"generation": 1, "id": "a", "tier": "off_domain", "reward": 0.0}])
+    for moment in ("before", "after"):
+        log.heldout(moment, [{"id": "b", "tier": "same", "reward": 2.0}])
+    (run_copy / "summary.json").unlink()
+    assert "Held-out answers judged “same”" in "".join(report(run_copy).texts)
 
 
 def test_a_hostile_completion_stays_text(run_copy: Path):

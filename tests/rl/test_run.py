@@ -7,6 +7,7 @@ import pytest
 
 from experiments.quickstart import QUICKSTART
 from rl import run
+from rl.preflight import with_ledger
 
 
 def with_section(name, **values):
@@ -38,18 +39,21 @@ def test_a_window_no_prompt_fits_says_what_to_change():
 def test_the_run_says_what_its_judge_will_be_asked(capsys):
     run._check(QUICKSTART)
     gspo = QUICKSTART.gspo
-    assert f"about {gspo.rows * gspo.generations:,} calls" in capsys.readouterr().err
+    answers = gspo.rows * gspo.generations + 2 * QUICKSTART.data.heldout_rows
+    assert f"about {answers:,} calls" in capsys.readouterr().err
 
 
-def test_the_rule_judge_knows_the_answers_of_the_data_it_judges(tmp_path):
+def test_the_rule_judge_knows_the_answers_of_the_data_it_judges(tmp_path, capsys):
     rows = tmp_path / "mine.jsonl"
-    rows.write_text(json.dumps({"question": "Which organ pumps blood?", "answer": "Heart"}) + "\n")
+    row = json.dumps({"question": "Which organ pumps blood?", "answer": "Heart"}) + "\n"
+    rows.write_text(row * QUICKSTART.gspo.prompts)
     checked = run._check(with_section("data", train=str(rows)))
     assert checked.judge.known == str(rows)
+    assert 'mark some rows "split": "heldout"' in capsys.readouterr().err
 
 
 def test_only_a_paid_judge_gets_a_ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPSEEK_API_KEY", "not-a-key")
     paid = dataclasses.replace(QUICKSTART.judge, backend="deepseek")
-    assert run._with_ledger(paid, tmp_path).ledger == str(tmp_path / "judge.sqlite")
-    assert run._with_ledger(QUICKSTART.judge, tmp_path).ledger is None
+    assert with_ledger(paid, tmp_path).ledger == str(tmp_path / "judge.sqlite")
+    assert with_ledger(QUICKSTART.judge, tmp_path).ledger is None

@@ -10,9 +10,21 @@ def test_training_rewards_are_means_of_the_first_and_last_five_generations():
     rows = [{"generation": n, "reward/mean": float(n), "judge/faults": 1} for n in range(1, 13)]
     del rows[0]["reward/mean"]  # every verdict of that generation failed
     summary = summarise(rows)
-    assert summary["reward_first5"] == pytest.approx((2 + 3 + 4 + 5 + 6) / 5)
-    assert summary["reward_last5"] == 10.0
+    assert summary["reward_first"] == pytest.approx((2 + 3 + 4 + 5 + 6) / 5)
+    assert summary["reward_last"] == 10.0
+    assert summary["reward_window"] == 5
     assert summary["judge_faults"] == 12
+
+
+@pytest.mark.parametrize(("generations", "window"), [(2, 1), (3, 1), (9, 4), (10, 5)])
+def test_in_a_short_run_no_generation_is_both_first_and_last(generations, window):
+    summary = summarise([{"reward/mean": float(n)} for n in range(generations)])
+    assert summary["reward_window"] == window
+    assert summary["reward_last"] - summary["reward_first"] == generations - window
+
+
+def test_a_single_generation_has_not_changed():
+    assert "reward_first" not in summarise([{"reward/mean": 1.0}])
 
 
 def test_a_judge_fault_does_not_vote():
@@ -52,6 +64,6 @@ def test_the_summary_on_disk_is_the_summary_of_the_rows(recorded_run):
     run = read_run(recorded_run)
     assert run.summary == summarise(run.metrics, run.heldout_before, run.heldout_after)
     assert {
-        *("reward_first5", "reward_last5", "heldout_before", "heldout_after"),
+        *("reward_first", "reward_last", "heldout_before", "heldout_after"),
         *("steps", "seconds", "judge_faults"),
     } <= run.summary.keys()

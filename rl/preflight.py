@@ -1,0 +1,52 @@
+"""What a run can be told before anything loads: what is wrong with it, and what it will take."""
+
+import dataclasses
+from pathlib import Path
+
+from judges import JudgeConfig
+from judges.preflight import Workload, describe, estimate
+from rl.config import RunConfig
+from rl.data import data_file, load_rows
+from rl.gspo.refusals import check_batch
+from rl.ranks import rank_count
+
+
+def preflight(config: RunConfig) -> str:
+    """Without a tokenizer, so that prompts that will prove too long still count."""
+    train, heldout = load_rows(config.data)
+    return outlook(config, train=len(train), heldout=len(heldout))
+
+
+def outlook(config: RunConfig, *, train: int, heldout: int) -> str:
+    """Data and judge in numbers, for people; refuses what cannot be trained on so few rows."""
+    check_batch(config.gspo, ranks=rank_count(), prompts_in_data=train)
+    lines = [f"data {config.data.train}: {train} questions to train on, {heldout} held out"]
+    if config.data.heldout_rows and not heldout:
+        lines.append(
+            '  nothing to measure on but what it is trained on: mark some rows "split": "heldout", '
+            "or give a file of others with --data.heldout"
+        )
+    work = Workload(
+        prompts=config.gspo.prompts,
+        group_size=config.gspo.group_size,
+        steps=config.gspo.generations,
+        heldout=heldout,
+        answer_tokens=config.rollout.max_new_tokens,
+    )
+    judge = with_ledger(config.judge, Path(config.out))
+    return "\n".join([*lines, describe(judge, estimate(judge, work))])
+
+
+def judge_of(config: RunConfig) -> JudgeConfig:
+    """The rule judge knows the answers of the data, so that it can tell one from another."""
+    if config.judge.backend != "rules" or config.judge.known or config.judge.url:
+        return config.judge
+    known = data_file(config.data.train, "--data.train")
+    return dataclasses.replace(config.judge, known=str(known))
+
+
+def with_ledger(config: JudgeConfig, folder: Path) -> JudgeConfig:
+    """In the run's folder, where the judge is one that is paid."""
+    if config.ledger or config.backend in ("rules", "replay"):
+        return config
+    return dataclasses.replace(config, ledger=str(folder / "judge.sqlite"))
