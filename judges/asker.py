@@ -30,7 +30,7 @@ from judges.lineup import (
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric
 from judges.together import all_to_their_end
-from judges.verdict import FREE, JudgeRequest, Scored
+from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Scored
 from judges.wire import Reply
 
 COMMITMENT = "commitment"
@@ -38,13 +38,17 @@ COMMITMENT = "commitment"
 
 class Asker:
     def __init__(self, backend: Backend, rubric: Rubric, config: JudgeConfig, means: Means) -> None:
-        self.name = f"{backend.name}:{backend.model}"
         self.means = means
         self._rubric = rubric
         self._config = config
         self._abilities = Abilities(backend, logprobs=config.grading == "labels")
         self._exchange = Exchange(backend, self._abilities, means)
         self._claims: dict[str, asyncio.Task[str]] = {}
+
+    def holds(self, request: JudgeRequest) -> bool:
+        """Whether the ledger has its verdict already."""
+        ledger = self.means.ledger
+        return bool(ledger and ledger.find(self.means.setup.key(request)))
 
     async def ask(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
         """Raises Faulty where there is no verdict. `deadline` is a time of the loop's clock."""
@@ -131,15 +135,19 @@ class Asker:
         """What the judge will look for, written once a question, before it saw any answer."""
         unanswered = replace(request, answer="")
         key = self.means.setup.key(unanswered, sample=COMMITMENT)
-        if key not in self._claims:
-            self._claims[key] = asyncio.create_task(self._commit(key, unanswered, deadline))
-        task = self._claims[key]
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            if self._claims.get(key) is task:
-                del self._claims[key]
-            raise
+        while True:
+            is_mine = key not in self._claims
+            if is_mine:
+                self._claims[key] = asyncio.create_task(self._commit(key, unanswered, deadline))
+            task = self._claims[key]
+            try:
+                return await asyncio.shield(task)
+            except Exception as error:
+                if self._claims.get(key) is task:
+                    del self._claims[key]
+                in_time = isinstance(error, Faulty) and error.cause is FaultCause.DEADLINE
+                if is_mine or not in_time:
+                    raise
 
     async def _commit(self, key: str, unanswered: JudgeRequest, deadline: float) -> str:
         prompt = commitment_prompt(unanswered, self._rubric)

@@ -98,6 +98,64 @@ ROWS = {
 }
 
 
+BLOT = "***"
+SECRET = 8
+"""Characters from which a value in a URL may be a key."""
+OWN = (
+    *("url", "model", "key_env", "timeout_s", "max_in_flight", "rpm", "tpm"),
+    *("usd_per_m_in", "usd_per_m_out"),
+)
+"""What a config may say of a row in its place."""
+
+
+def swapped(config: JudgeConfig, backend: str) -> JudgeConfig:
+    """Another backend, with nothing left of what was said of the last one."""
+    return replace(config, backend=backend, **dict.fromkeys(OWN))
+
+
+def secrets_in(url: str) -> tuple[str, ...]:
+    """What of a URL is nobody's business: a user with a password, and keys in the query."""
+    parts = urlsplit(url)
+    pairs = (pair.partition("=") for pair in parts.query.split("&"))
+    said = [value for name, _, value in pairs if "version" not in name.lower()]
+    return tuple(text for text in (parts.netloc.rpartition("@")[0], *said) if len(text) >= SECRET)
+
+
+def shown(config: JudgeConfig) -> JudgeConfig:
+    """As it may be written down and sent to a tracker."""
+
+    def blot(entry: str) -> str:
+        before, at, rest = entry.partition("http")
+        for secret in secrets_in(at + rest):
+            rest = rest.replace(secret, BLOT)
+        return before + at + rest
+
+    return replace(
+        config,
+        url=config.url and blot(config.url),
+        panel=tuple(map(blot, config.panel)),
+        fallback=tuple(map(blot, config.fallback)),
+    )
+
+
+def _check_url(url: str) -> None:
+    if BLOT in url:
+        raise ValueError(
+            f"judge.url is {url!r}: a key was left out when it was written down. "
+            "Give it whole with --judge.url"
+        )
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"judge.url is {url!r}: it must begin with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        problem = "" if parts.hostname else "it names no host"
+        _ = parts.port
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise ValueError(f"judge.url is {url!r}: {problem}. Write it as http://host:8000/v1")
+
+
 def endpoint(base: str, path: str) -> str:
     """Some hosts take a version or a key in the query, which stays at the end."""
     parts = urlsplit(base)
@@ -116,17 +174,10 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
         raise ValueError(
             f"judge.backend is {config.backend!r}: no such backend.{hint} Known: {', '.join(ROWS)}"
         )
-    own = {
-        name: value
-        for name in (
-            *("url", "model", "key_env", "timeout_s", "max_in_flight", "rpm", "tpm"),
-            *("usd_per_m_in", "usd_per_m_out"),
-        )
-        if (value := getattr(config, name)) is not None
-    }
+    own = {name: value for name in OWN if (value := getattr(config, name)) is not None}
     backend = replace(row, **own)
-    if config.url and not config.url.startswith(("http://", "https://")):
-        raise ValueError(f"judge.url is {config.url!r}: it must begin with http:// or https://")
+    if config.url:
+        _check_url(config.url)
     if config.url and not config.key_env and config.url != row.url:
         backend = replace(backend, key_env=None)  # a row's key goes to the row's own host only
     if backend.key_env and not backend.key() and not keyless:
@@ -135,6 +186,8 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
             f"{backend.key_env} is not set. Type: export {backend.key_env}=..., or name another "
             "variable with judge.key_env, or use --judge.backend rules, which needs none"
         )
+    if (backend.key() or "").splitlines()[1:]:
+        raise ValueError(f"{backend.key_env} holds more than one line: export the key alone")
     if config.backend == "custom" and not backend.url:
         raise ValueError(
             "judge.url is missing: backend custom is any OpenAI-compatible server, so say which, "

@@ -201,7 +201,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def calibrate(config: CalibrateConfig) -> int:
-    check_writable(json=config.json, plot=config.plot)
+    check_writable(json=config.json, plot=config.plot, ledger=config.judge.ledger)
     found, said = asyncio.run(run(config))
     rubric = load_rubric(config.judge.rubric)
     print(as_text(found, rubric))

@@ -33,7 +33,7 @@ class Manners:
     """How long a dead judge is left alone before the first probe; doubled with each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -44,10 +44,11 @@ class Call:
     """The most it can cost."""
     before_send: Callable[[], Awaitable[None]] | None = None
     """Awaited before each attempt: what must be on disk before it may be paid."""
-    secret: str | None = field(default=None, repr=False)
-    """Never shown, whoever quotes it: some servers send it back."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Never shown, whoever quotes them: some servers send them back."""
     lost: list[Usage] = field(default_factory=list[Usage])
     """The worst of each attempt whose bill never came."""
+    is_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

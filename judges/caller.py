@@ -85,7 +85,6 @@ class Caller:
         slots = self._sender.slots
         if not await slots.take(deadline):
             return CallFailure(cause=FaultCause.DEADLINE, detail="its turn did not come in time")
-        self._sender.hedging.calls += 1
         try:
             outcome = await self._sender.attempt(call, deadline)
             if isinstance(outcome, Passing):

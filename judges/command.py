@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from judges.ledger import LedgerError
-
 T = TypeVar("T")
 MENDABLE, INTERRUPTED = 2, 130
 _EDGE = re.compile(r"(\x1b\[[\d;]*m)*[│|]?(\x1b\[[\d;]*m)*$")
@@ -47,13 +45,27 @@ def _boxed(line: str) -> str:
 def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:
     """The exit code. What goes wrong is told in a line; after Ctrl-C, `kept` says what is left."""
     try:
-        return work()
-    except (ValueError, LedgerError) as error:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has read enough
+        _drop_output()
+        return MENDABLE
+    except (ValueError, OSError) as error:
         print(in_own_flags(str(error)), file=sys.stderr)
+        _drop_output()
         return MENDABLE
     except KeyboardInterrupt:
         print(f"interrupted; {kept()}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _drop_output() -> None:
+    """What is still to be printed cannot be, or need not be; Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def in_ledger(ledger: str | None) -> str:
@@ -62,11 +74,15 @@ def in_ledger(ledger: str | None) -> str:
     return "what was judged is lost. With --ledger FILE it is kept"
 
 
-def check_writable(**paths: str | None) -> None:
+def check_writable(*, ledger: str | None = None, **paths: str | None) -> None:
     """By flag. Told before anything is judged, because what was judged has been paid."""
-    for flag, path in paths.items():
-        if path is not None:
-            _check_writable(f"--{flag} is {path!r}", Path(path))
+    named = {flag: path for flag, path in paths.items() if path is not None}
+    for flag, path in named.items():
+        _check_writable(f"--{flag} is {path!r}", Path(path))
+    named |= {"ledger": ledger} if ledger else {}
+    if len({os.path.realpath(path) for path in named.values()}) < len(named):
+        places = " and ".join(f"--{flag} {path}" for flag, path in named.items())
+        raise ValueError(f"{places}: one would be written over the other. Name different files")
 
 
 def _check_writable(said: str, path: Path) -> None:

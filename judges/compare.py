@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class Agreement:
     kappa: Estimate
     """Of the tiers' ranks, with quadratic weights."""
     best_cut: float | None
-    """The score from which `right` would agree most with people, on these very rows."""
+    """The score from which `right` would agree most with people, on these very rows. None where it
+    does best by calling nothing right."""
     accuracy_at_held_out_cut: float | None
     """With a cut that each half of the rows chooses for the other."""
 
@@ -89,6 +91,7 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
         return bootstrap(rows, statistic, by=lambda each: each.row.request.question, seed=seed)
 
     scores, right = [each.score for each in scored], [each.row.right for each in scored]
+    best = best_cut(scores, right)
     return Agreement(
         rows=len(outcomes),
         scored=len(scored),
@@ -99,7 +102,7 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
         tier_accuracy_faults_missed=estimate(tier_accuracy, outcomes),
         auc=estimate(area),
         kappa=estimate(kappa),
-        best_cut=best_cut(scores, right),
+        best_cut=None if best == math.inf else best,
         accuracy_at_held_out_cut=accuracy_at_held_out_cut(scores, right, seed=seed),
     )
 

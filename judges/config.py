@@ -92,6 +92,10 @@ class JudgeConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"judge.{name} is {value}: it must be above 0")
+        for name in ("usd_per_m_in", "usd_per_m_out"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"judge.{name} is {value}: it must be 0 or more dollars")
         if not 0 <= self.hedge_share <= 1:
             raise ValueError(
                 f"judge.hedge_share is {self.hedge_share}: it is a share of calls, from 0 to 1"

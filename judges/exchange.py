@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from judges.abilities import Abilities, Terms
-from judges.backends import Backend, endpoint
+from judges.backends import Backend, endpoint, secrets_in
 from judges.caller import Call, Caller, CallFailure
 from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
@@ -61,6 +61,7 @@ class Exchange:
         self._means = means
         self._wire = WIRES[backend.wire]
         self._url = endpoint(backend.url or "", self._wire.path)
+        self._url_secrets = secrets_in(self._url)
 
     async def answer(self, question: Question, deadline: float) -> Answer:
         """From the ledger, or asked for; in a lesser form where the backend refuses the best."""
@@ -74,7 +75,7 @@ class Exchange:
             terms = self._abilities.terms(may_be_logprobs=question.may_be_logprobs)
             call = self._call(question, terms)
             http = await self._sent(means.caller, call, deadline)
-            if http.status >= 400:
+            if http.status >= 300:
                 if not http.shared:
                     means.caller.settle(call, FREE)
                 if self._abilities.lower(http, terms):
@@ -134,7 +135,7 @@ class Exchange:
             key=question.key,
             worst=worst,
             before_send=note,
-            secret=self._backend.key(),
+            secrets=(*filter(None, [self._backend.key()]), *self._url_secrets),
         )
 
     async def _sent(self, caller: Caller, call: Call, deadline: float) -> HttpReply:

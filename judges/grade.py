@@ -201,6 +201,7 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
     if (count := len(said) + len(mentions)) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
     if said:
+        _refuse_another(text.rpartition("}")[2], said[0].tier, labels)
         return said[0]
     if "{" in rest:
         # Quotes inside the rationale that were not escaped break the JSON and hide nothing: there
@@ -209,16 +210,29 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
             return _Said(tier=match["tier"])
         raise Faulty(FaultCause.NO_VERDICT, f"its JSON is broken: {text[:160]!r}")
     if mentions:
-        line, _, _ = rest[mentions[0].end() :].lstrip().partition("\n")
-        before = rest[: mentions[0].start()].rpartition("\n")[2]
-        if not _LEAD_IN.fullmatch(before):
+        line, _, after = rest[mentions[0].end() :].lstrip().partition("\n")
+        *above, before = rest[: mentions[0].start()].rstrip(" \t").split("\n")
+        introduced = next((line for line in reversed(above) if line.strip()), "")
+        quoted = introduced.rstrip().endswith((":", "："))
+        if not _LEAD_IN.fullmatch(before) or (quoted and not _LEAD_IN.fullmatch(introduced)):
             raise Faulty(FaultCause.NO_VERDICT, f"a verdict, or words about one: {text[:160]!r}")
+        for further in after.split("\n"):
+            if _label(_bare(further)) in labels:
+                _refuse_another(further, _bare(line), labels)
         return _Said(tier=_bare(line))
     if _label(_bare(text)) in labels:
         return _Said(tier=_bare(text))
     if _REFUSAL.match(text):
         raise Faulty(FaultCause.REFUSED, text[:160])
     raise Faulty(FaultCause.NO_VERDICT, f"no verdict in {text[:160]!r}")
+
+
+def _refuse_another(text: str, tier: object, labels: tuple[str, ...]) -> None:
+    """What stands after a verdict may take it back: then the verdict was a quotation."""
+    mine = _label(tier) if isinstance(tier, str) else ""
+    for label in labels:
+        if label != mine and re.search(_spelt(label), text.casefold()):
+            raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{mine}, then {label}: {text[:160]!r}")
 
 
 def _known_tier(said: object, rubric: Rubric) -> Tier:

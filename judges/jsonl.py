@@ -37,9 +37,10 @@ def text_of(row: Row, name: str, hint: str = "") -> str:
 def texts_of(row: Row, name: str) -> tuple[str, ...]:
     """None if it is missing or null."""
     given: object = row.get(name) or []
-    if not isinstance(given, list):
+    texts = cast(list[object], given) if isinstance(given, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"`{name}` is {given!r}: it must be a list of texts")
-    return tuple(str(text) for text in cast(list[object], given))
+    return tuple(cast(list[str], texts))
 
 
 def _text(path: Path, wanted: str) -> str:

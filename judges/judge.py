@@ -178,6 +178,8 @@ class Judge:
     ) -> Scored:
         """The first of the chain that answers. Each leaves those after it their share of time."""
         loop = asyncio.get_running_loop()
+        if len(chain) > 1:  # who answered it in an earlier part of the run answers it again
+            chain = sorted(chain, key=lambda asker: not asker.holds(request))
         *first, last = chain
         for left, asker in zip(range(len(chain), 1, -1), first, strict=True):
             now = loop.time()

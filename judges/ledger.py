@@ -41,9 +41,11 @@ CREATE TABLE IF NOT EXISTS events (
 """
 
 
+# Every attempt since its key was last closed, the ones before the last included.
 _UNANSWERED = (
-    "SELECT {} FROM (SELECT key, kind, max(seq) AS seq FROM events GROUP BY key) "
-    "WHERE kind = 'asked'"
+    "SELECT {} FROM events LEFT JOIN "
+    "(SELECT key, max(seq) AS closed FROM events WHERE kind != 'asked' GROUP BY key) USING (key) "
+    "WHERE kind = 'asked' AND seq > coalesce(closed, 0)"
 )
 
 
@@ -193,7 +195,7 @@ class Ledger:
 
     def unanswered(self) -> list[str]:
         """Keys that were asked and never closed: possibly paid, and the answer lost."""
-        return [key for (key,) in self._reader.execute(_UNANSWERED.format("key"))]
+        return [key for (key,) in self._reader.execute(_UNANSWERED.format("DISTINCT key"))]
 
     async def _append(
         self,
@@ -265,7 +267,8 @@ class Ledger:
                 rows = rows[size:]
             writer.execute("COMMIT")
         except BaseException:
-            writer.execute("ROLLBACK")
+            if writer.in_transaction:  # a full disk has ended it already
+                writer.execute("ROLLBACK")
             raise
         return last
 

@@ -90,18 +90,25 @@ def _give_up(place: asyncio.Future[bool]) -> None:
 
 
 class MinuteBucket:
-    """At most `per_minute` units start in any minute, evenly spread but for a second's burst.
+    """At most `per_minute` units start in any minute, evenly spread but for a burst.
 
-    A request larger than the burst waits for a full bucket and leaves it in debt.
+    The burst is a second's worth, or the largest request so far, up to half a minute's worth. What
+    is larger still waits for a full bucket and leaves it in debt.
     """
 
     def __init__(self, per_minute: float) -> None:
-        self._burst = max(per_minute / 60.0, 1.0)
-        # A burst and what flows in afterwards make up the minute together.
-        self._unit_s = 60.0 / (per_minute - self._burst + 1.0)
+        self._per_minute = per_minute
         self._full_at = -math.inf
+        self._set_burst(max(per_minute / 60.0, 1.0))
+
+    def _set_burst(self, units: float) -> None:
+        self._burst = units
+        # A burst and what flows in afterwards make up the minute together.
+        self._unit_s = 60.0 / (self._per_minute - units + 1.0)
 
     def starts_at(self, units: float, now: float) -> float:
+        if units > self._burst:
+            self._set_burst(max(self._burst, min(units, self._per_minute / 2.0)))
         spare = self._burst - min(units, self._burst)
         return max(now, self._full_at - spare * self._unit_s)
 

@@ -160,7 +160,13 @@ def truth_share(reply: Reply, lineup: Lineup) -> float:
     picked = [value for found in objects for key, value in found if key == "entry"]
     if not objects:
         picked = [text.strip(" \n\"'`*().")]
-    if reply.truncated or len(picked) != 1 or picked[0] not in tuple(lineup.letters):
+    after = text.rpartition("}")[2] if objects else ""
+    others = "".join(letter for letter in lineup.letters if letter not in picked)
+    taken_back = wording().none.casefold() in after.casefold() or (
+        others and re.search(rf"\b[{others}]\b\s*([.):,]|$)", after)
+    )
+    one = len(picked) == 1 and picked[0] in tuple(lineup.letters)
+    if reply.truncated or taken_back or not one:
         raise Faulty(FaultCause.NO_VERDICT, f"no entry of the line-up in {reply.text[:160]!r}")
     return float(picked[0] == lineup.truth)
 

@@ -14,7 +14,7 @@ from judges.caller import Caller, Manners
 from judges.child import ChildServer
 from judges.config import JudgeConfig
 from judges.exchange import Means
-from judges.ledger import Ledger, Setup
+from judges.ledger import Ledger, Setup, without_secrets
 from judges.lineup import wording
 from judges.local import LlamaServer, check_gguf
 from judges.rubric import Rubric
@@ -119,7 +119,8 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
     if backend.url:
         url = endpoint(backend.url, WIRES[backend.wire].path)
     else:
-        url = f"{backend.name}:{_fingerprint(config.known or backend.model or '')}"
+        file = config.known if backend.name == "rules" else backend.model
+        url = f"{backend.name}:{_fingerprint(file or '')}"
     sampling = (
         f"grading={config.grading} temperature={config.sampling_temperature} "
         f"max_tokens={config.max_reply_tokens} samples={config.samples} "
@@ -157,6 +158,7 @@ def recorded_setup(config: JudgeConfig, wanted: Setup, ledger: Ledger) -> Setup:
         if (setup.rubric, setup.template, setup.sampling)
         == (wanted.rubric, wanted.template, wanted.sampling)
         and config.model in (None, setup.model)
+        and setup.url.startswith(without_secrets(config.url or ""))
     ]
     if len(alike) == 1:
         return alike[0]
@@ -164,6 +166,6 @@ def recorded_setup(config: JudgeConfig, wanted: Setup, ledger: Ledger) -> Setup:
     problem = "none was asked" if not alike else f"{len(alike)} were asked"
     raise ValueError(
         f"judge.ledger {config.ledger}: of its judges, {problem} with this rubric and these "
-        f"settings. It holds: {held or 'nothing'}. Set judge.model, judge.rubric and the sampling "
-        "as in the run that is to be replayed"
+        f"settings. It holds: {held or 'nothing'}. Set judge.model, judge.url, judge.rubric and "
+        "the sampling as in the run that is to be replayed"
     )

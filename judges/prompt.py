@@ -27,10 +27,13 @@ _INVISIBLE = re.compile(
     "\U000f0000-\U0010ffff]+"
 )
 _NEWLINE = re.compile("\r\n?|[\u2028\u2029\x85]")
-# A space after what opens a tag (<|im_start|>, </s>, <think>, [INST], [[answer ..]]) or before what
-# closes one. People read on; no tokenizer finds a special token and no parser a fence.
-_OPENS = re.compile(r"<(?=[A-Za-z/|!?<\uff5c])|\[(?=\[|/?[A-Z_]{2,}\])")
-_CLOSES = re.compile(r"(?<=[|\uff5c>])>|(?<=\])\]")
+# A space after what opens a tag (<|im_start|>, </s>, <think>, [INST], [gMASK], [|user|], ]~b],
+# [[answer ..]]) or before what closes one. People read on; no tokenizer finds a special token and
+# no parser a fence.
+_OPENS = re.compile(
+    r"<(?=[A-Za-z/|!?<\uff5c])|\[(?=\[|\||e~\[|/?[a-z]*[A-Z_]{2,}[A-Z0-9_]*\])|\](?=~)"
+)
+_CLOSES = re.compile(r"(?<=[|\uff5c>])>|(?<=[\]|])\]")
 
 
 def neutralise(text: str) -> str:

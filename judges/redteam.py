@@ -252,7 +252,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def attack(config: RedteamConfig) -> int:
-    check_writable(json=config.json)
+    check_writable(json=config.json, ledger=config.judge.ledger)
     found, examples, said = asyncio.run(run(config))
     print(as_text(found, examples, allowed=config.max_earned * found.span))
     if config.json:

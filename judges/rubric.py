@@ -225,6 +225,8 @@ def _tier(path: Path, row: dict[str, Any]) -> Tier:
         raise ValueError(
             f"rubric {path}: tier label {label!r} must be lower-case letters, digits and _"
         )
+    if label == "fault":
+        raise ValueError(f"rubric {path}: a tier cannot be called fault: that is no verdict at all")
     score = row.get("score")
     if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
         raise ValueError(f"rubric {path}: tier {label} has score {score!r}; it must be a number")

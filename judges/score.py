@@ -116,7 +116,7 @@ def score(config: ScoreConfig, rows: Sequence[tuple[Row, JudgeRequest]], out: Ou
 
 
 def _check_out(config: ScoreConfig) -> None:
-    check_writable(out=config.out)
+    check_writable(out=config.out, ledger=config.judge.ledger)
     if config.out and Path(config.out).exists() and Path(config.out).samefile(config.file):
         raise ValueError(f"--out is {config.out!r}, the file that is read: name another")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
+from judges.backends import BLOT
 from judges.breaker import Breaker, Pass
 from judges.budget import Budget, BudgetExceeded
 from judges.call import Call, CallFailure, Manners, Passing
@@ -15,8 +16,8 @@ from judges.verdict import FaultCause
 
 Outcome = HttpReply | CallFailure | Passing
 
+_LIMITED = (402, 429)
 _OVERLOADED = (429, 503, 529)
-_NOT_BILLED = (FaultCause.CONNECT, FaultCause.RATE_LIMITED, FaultCause.SERVER_ERROR)
 
 
 class Sender:
@@ -74,7 +75,11 @@ class Sender:
 
     async def _send(self, call: Call, admitted: Pass, deadline: float) -> Outcome:
         if call.before_send is not None:
-            await call.before_send()
+            try:
+                await call.before_send()
+            except BaseException:
+                self._budget.release(call.worst)
+                raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         left_s = deadline - started
@@ -82,6 +87,8 @@ class Sender:
             self._budget.release(call.worst)
             return _too_late("the deadline came before it was sent")
         self.attempts += 1
+        self.hedging.calls += not call.is_sent
+        call.is_sent = True
         try:
             reply = await self._transport.post(
                 call.url,
@@ -95,9 +102,10 @@ class Sender:
             call.lost.append(call.worst)
             raise
         now = loop.time()
-        if call.secret and (secret := call.secret.encode()) in reply.body:
-            reply = replace(reply, body=reply.body.replace(secret, b"***"))
-        if reply.status >= 500 or reply.status == 429:
+        for secret in map(str.encode, call.secrets):
+            if secret in reply.body:
+                reply = replace(reply, body=reply.body.replace(secret, BLOT.encode()))
+        if reply.status >= 500 or reply.status in (408, *_LIMITED):
             return self._on_trouble(call, reply, admitted, now)
         self.breaker.on_alive()
         self.limit.on_success(now, self.slots.in_flight)
@@ -109,7 +117,7 @@ class Sender:
     ) -> CallFailure | Passing:
         now = asyncio.get_running_loop().time()
         self.troubles[error.cause] += 1
-        if error.cause in _NOT_BILLED:
+        if error.cause is FaultCause.CONNECT:  # nobody was there to bill it
             self._budget.release(call.worst)
         else:
             call.lost.append(call.worst)
@@ -123,7 +131,7 @@ class Sender:
     def _on_trouble(
         self, call: Call, reply: HttpReply, admitted: Pass, now: float
     ) -> CallFailure | Passing:
-        rate_limited = reply.status == 429
+        rate_limited = reply.status in _LIMITED
         cause = FaultCause.RATE_LIMITED if rate_limited else FaultCause.SERVER_ERROR
         self.troubles[cause] += 1
         self._budget.release(call.worst)
@@ -135,26 +143,28 @@ class Sender:
             self.breaker.on_failure(admitted, now)
         said = reply.body[:160].decode("utf-8", "replace")
         failure = CallFailure(cause=cause, detail=f"HTTP {reply.status}: {said}")
-        if rate_limited and b"insufficient_quota" in reply.body:
+        if reply.status == 402 or (rate_limited and b"insufficient_quota" in reply.body):
             return failure  # the account is empty, and no waiting fills it
         return Passing(failure=failure, wait_s=retry_after_s(reply.headers))
 
     async def _send_hedged(self, call: Call, deadline: float, late_s: float) -> Outcome:
         first = asyncio.ensure_future(self._send(call, Pass.YES, deadline))
-        both = {first}
+        both, taken = {first}, None
         try:
             await asyncio.wait(both, timeout=late_s)
             if not first.done() and self._may_hedge(call):
                 both.add(asyncio.ensure_future(self._send_second(call, deadline)))
             for earliest in asyncio.as_completed(both):
-                outcome = await earliest
-                if isinstance(outcome, HttpReply):
-                    return outcome
+                taken = await earliest
+                if isinstance(taken, HttpReply):
+                    return taken
             return first.result()
         finally:
             for task in both:
                 task.cancel()
             await asyncio.wait(both)  # so that what the slower one may have cost is known
+            replies = [_reply_of(task) for task in both]
+            call.lost += [call.worst for reply in replies if reply and reply is not taken]
 
     def _may_hedge(self, call: Call) -> bool:
         """Only with what is free this instant: a place, the pace, the budget."""
@@ -177,6 +187,13 @@ class Sender:
             return await self._send(call, Pass.YES, deadline)
         finally:
             self.slots.give_back()
+
+
+def _reply_of(task: asyncio.Future[Outcome]) -> HttpReply | None:
+    if task.cancelled() or task.exception() is not None:
+        return None
+    outcome = task.result()
+    return outcome if isinstance(outcome, HttpReply) else None
 
 
 _DOWN = CallFailure(cause=FaultCause.BREAKER_OPEN, detail="the judge is down")

@@ -52,7 +52,7 @@ class FaultCause(StrEnum):
     RESET = "reset"  # the connection broke under way
     TIMEOUT = "timeout"  # one call took too long
     DEADLINE = "deadline"  # the step's time was up
-    RATE_LIMITED = "rate_limited"  # still 429 after every retry
+    RATE_LIMITED = "rate_limited"  # still 429 after every retry, or the account is empty
     SERVER_ERROR = "server_error"  # still 5xx after every retry
     BAD_REQUEST = "bad_request"  # 4xx: asking again would not help
     AUTH = "auth"  # 401 or 403
@@ -86,6 +86,9 @@ OUTAGES = frozenset(
     )
 )
 """Nobody answered, or not in time. Another judge may, or the same one later."""
+
+TURNED_AWAY = frozenset((FaultCause.AUTH, FaultCause.BAD_REQUEST))
+"""Asking again would not help: the key, the model or the URL is wrong, or no longer right."""
 
 
 class Faulty(Exception):

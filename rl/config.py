@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 import tyro
 
+from judges.backends import shown
 from judges.config import JudgeConfig
 from rewards.config import RewardConfig
 from rl.gspo.refusals import check_on_policy, check_reference
@@ -258,8 +259,13 @@ def with_preset(config: RunConfig, name: str) -> RunConfig:
     return dataclasses.replace(config, **sections)
 
 
+def recorded(config: RunConfig) -> dict[str, Any]:
+    """As it is written down: without what a URL may hold of a key."""
+    return dataclasses.asdict(dataclasses.replace(config, judge=shown(config.judge)))
+
+
 def to_json(config: RunConfig) -> str:
-    return json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(recorded(config), indent=2, ensure_ascii=False) + "\n"
 
 
 def load(path: str | Path) -> RunConfig:

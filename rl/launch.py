@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NoReturn
 
 import tyro
 
+from judges.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
 from rl.trl_names import parse_trl_overrides
 
@@ -47,6 +48,9 @@ def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description:
     default = experiment
     if saved := _value_of("--from", args):
         default = load(saved)
+    backend = _value_of("--judge.backend", args)
+    if backend and backend != default.judge.backend:
+        default = replace(default, judge=swapped(default.judge, backend))
     if preset := _value_of("--preset", args):
         default = with_preset(default, preset)
     launch = tyro.cli(

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
 from judges.budget import BudgetExceeded
-from rl.config import RunConfig
+from rl.config import RunConfig, recorded
 from rl.data import Prompt, load_rows, to_prompts
 from rl.models import resolve_model
 from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
@@ -61,11 +61,11 @@ def run(config: RunConfig, experiment: str) -> int:
         return _follow(config)
     checked = _check(config)
     log = RunLog.create(Path(config.out), config.name)
-    log.config(dataclasses.asdict(config))
+    log.config(recorded(config))
     _say(f"run folder {log.folder}")
     tracker = Tracker(
         log.folder,
-        config=dataclasses.asdict(config),
+        config=recorded(config),
         project=config.tracking.project,
         name=log.folder.name,
         mode=config.tracking.mode,

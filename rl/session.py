@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from judges.judge import Judge
+from judges.verdict import OUTAGES, TURNED_AWAY
 from rewards.judged import JudgedReward
 from rl.config import RunConfig
 from rl.data import Prompt
@@ -18,15 +19,15 @@ from rl.rollout.engine import Engine, Sampling
 from rl.rollout.stream import (
     Rollout,
     RolloutBatch,
+    fault_share,
     judged_again,
-    outage_share,
     sample_and_judge,
 )
 from rl.runlog import HeldoutMoment, RunLog
 from rl.tracking import Tracker
 
 # Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
-OUTAGE_SHARE = 0.5
+MISSING_SHARE = 0.5
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -112,11 +113,17 @@ class Session:
         batch = self.background.call(
             sample_and_judge(self.engine, self._reward, self.policy.tokenizer, prompts, sampling)
         )
-        while outage_share(batch.rollouts) > OUTAGE_SHARE:
+        while fault_share(batch.rollouts, OUTAGES) > MISSING_SHARE:
             self.background.call(
                 self.judge.wait_until_alive(on_pause=self._on_pause, on_resume=self._on_resume)
             )
             batch = self.background.call(judged_again(batch, self._reward))
+        if fault_share(batch.rollouts, TURNED_AWAY) > MISSING_SHARE:
+            said = [r.reward.rationale for r in batch.rollouts if r.reward.cause in TURNED_AWAY]
+            raise ValueError(
+                f"the judge turns requests away: {said[0]}. Check its key, --judge.model and "
+                "--judge.url"
+            )
         return batch
 
     def _on_pause(self) -> None:
@@ -133,7 +140,8 @@ class Session:
         """What the judge was asked and cost in all, held-out questions included."""
         stats = self.judge.stats()
         return {
-            "judge_calls": stats.requests,
+            "judge_verdicts": stats.requests,
+            "judge_calls": stats.calls,
             "judge_faults": stats.fault_count,
             "judge_usd": stats.usage.usd,
         }
@@ -142,7 +150,8 @@ class Session:
         before, now = self._judged_before, self.judge.stats()
         return {
             "judge/faults": now.fault_count - before.fault_count,
-            "judge/calls": now.requests - before.requests,
+            "judge/verdicts": now.requests - before.requests,
+            "judge/calls": now.calls - before.calls,
             "judge/retries": (now.attempts - now.calls) - (before.attempts - before.calls),
             "judge/p50_s": now.p50_s,
             "judge/p95_s": now.p95_s,

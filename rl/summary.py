@@ -28,6 +28,7 @@ def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()
         "generations": last.get("generation"),
         "steps": last.get("step"),
         "seconds": last.get("seconds"),
+        "judge_verdicts": _total(metrics, "judge/verdicts"),
         "judge_calls": _total(metrics, "judge/calls"),
         "judge_faults": _total(metrics, "judge/faults"),
         "judge_usd": last.get("judge/usd"),

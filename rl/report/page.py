@@ -103,9 +103,10 @@ def _tiles(figures: Figures, tiers_best_first: list[str]) -> Markup:
         _best_tier_tile(figures, tiers_best_first),
     ]
     if "judge_faults" in figures:
-        calls = f"of {figures['judge_calls']:,} calls; " if "judge_calls" in figures else ""
+        asked = figures.get("judge_verdicts")
+        whole = f"of {asked:,} verdicts; " if asked is not None else ""
         figure = f"{figures['judge_faults']:,}"
-        tiles.append(_tile("Judge faults", figure, calls + "left out, never scored"))
+        tiles.append(_tile("Judge faults", figure, whole + "left out, never scored"))
     return el("div", *tiles, class_="tiles")
 
 

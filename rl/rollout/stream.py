@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,10 +85,11 @@ async def sample_and_judge(
     )
 
 
-def outage_share(rollouts: Sequence[Rollout]) -> float:
-    """The part of the rows for which the judge was asked that it was not there for."""
+def fault_share(rollouts: Sequence[Rollout], causes: Container[str | None]) -> float:
+    """The part of the rows for which the judge was asked that ended in one of these faults."""
     asked = [rollout for rollout in rollouts if rollout.reward.judge_latency_s is not None]
-    return sum(_lost(rollout) for rollout in asked) / len(asked) if asked else 0.0
+    hit = sum(rollout.reward.cause in causes for rollout in asked)
+    return hit / len(asked) if asked else 0.0
 
 
 async def judged_again(batch: RolloutBatch, reward: RewardFunction) -> RolloutBatch:
@@ -102,13 +103,9 @@ async def judged_again(batch: RolloutBatch, reward: RewardFunction) -> RolloutBa
 
 
 async def _with_new_reward(rollout: Rollout, reward: RewardFunction) -> Rollout:
-    if not _lost(rollout):
+    if rollout.reward.cause not in OUTAGES:
         return rollout
     return replace(rollout, reward=await reward(_sample(rollout.prompt, rollout.completion)))
-
-
-def _lost(rollout: Rollout) -> bool:
-    return rollout.reward.cause in OUTAGES
 
 
 async def _judge(

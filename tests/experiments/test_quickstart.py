@@ -1,12 +1,14 @@
 """The real thing, small: real weights, a real vLLM server, the judge over HTTP, two generations."""
 
 import contextlib
+import http.server
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -170,7 +172,7 @@ def test_two_processes_have_one_sampler_one_judge_and_one_record(tmp_path):
         assert row["rows/live"] + row["rows/dead"] == len(mine) == 16
         assert len({each["question"] for each in mine}) == 4
         judged = [each for each in mine if each["judge_latency_s"] is not None]
-        assert row["judge/calls"] == len(judged) > 0
+        assert row["judge/verdicts"] == len(judged) >= row["judge/calls"] > 0
         assert (row["judge/retries"], row["judge/usd"]) == (0, 0.0)
     assert run.metrics[1]["judge/tokens"] > run.metrics[0]["judge/tokens"] > 0
     assert_sampler_is_trainer(run)
@@ -232,3 +234,29 @@ def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(tmp_path):
     assert "Traceback" not in output
     assert len(started.run().metrics) == 2
     assert started.survivors() == []
+
+
+def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(tmp_path):
+    class TurnsAway(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(401)
+            self.send_header("Content-Length", "11")
+            self.end_headers()
+            self.wfile.write(b"no such key")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), TurnsAway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    judge = ["--judge.backend", "custom", "--judge.model", "m", "--judge.url", url]
+    try:
+        status, output = Started(tmp_path, [*IN_PROCESS, *judge]).end()
+    finally:
+        server.shutdown()
+    assert status == 1
+    assert "the judge turns requests away: HTTP 401: no such key. Check its key" in output
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.backends import ROWS, named, resolve
+from judges.backends import ROWS, named, resolve, shown, swapped
 from judges.child import ChildServer
 from judges.prompt import read_user_message
 
@@ -298,3 +298,74 @@ def test_a_traceback_of_a_missing_key_shows_none(monkeypatch):
         make_judge(JudgeConfig(backend="openai", grading="schema", rubric="nope"))
     except ValueError:
         assert KEY not in traceback.format_exc()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://h:99999/v1", "Port out of range"),
+        ("http://[::1/v1", "Invalid IPv6"),
+        ("http:///v1", "names no host"),
+        ("http://h/v1?api_key=***", "a key was left out when it was written down"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_told_when_the_judge_is_made(url, said):
+    with pytest.raises(ValueError, match=said):
+        make_judge(JudgeConfig(backend="custom", model="m", url=url))
+
+
+def test_a_key_of_two_lines_is_told_without_showing_it(monkeypatch):
+    monkeypatch.setenv("DEEPSEEK_API_KEY", f"{KEY}\nand more")
+    with pytest.raises(ValueError, match="DEEPSEEK_API_KEY holds more than one line") as caught:
+        make_judge(JudgeConfig(backend="deepseek"))
+    assert KEY not in str(caught.value)
+
+
+def test_another_backend_keeps_nothing_of_the_last_one():
+    said_of_the_last = JudgeConfig(
+        backend="vllm",
+        model="qwen",
+        url="http://127.0.0.1:9/v1",
+        key_env="MINE",
+        timeout_s=1.0,
+        rpm=1,
+        usd_per_m_in=3.0,
+        rubric="facts_en",
+    )
+    other = swapped(said_of_the_last, "ollama")
+    assert other == JudgeConfig(backend="ollama", rubric="facts_en")
+
+
+def test_a_key_in_a_url_is_neither_shown_nor_repeated(scripted_judge):
+    def not_found(body):
+        return 404, f"Cannot POST /v1/chat/completions?version=2024-10-21&key={KEY}"
+
+    async def go():
+        async with scripted_judge(not_found) as server:
+            url = f"{server.url}?version=2024-10-21&key={KEY}"
+            config = JudgeConfig(
+                backend="custom", model="m", url=url, panel=(f"custom:n@{url}",), retries=0
+            )
+            async with make_judge(replace(config, panel=())) as judge:
+                (verdict,) = await judge.score([REQUEST])
+            return verdict, shown(config), server.url
+
+    verdict, public, url = asyncio.run(go())
+    assert "version=2024-10-21&key=***" in verdict.detail
+    assert public.url == f"{url}?version=2024-10-21&key=***"
+    assert public.panel == (f"custom:n@{url}?version=2024-10-21&key=***",)
+    assert shown(JudgeConfig(url="http://me:password@h/v1")).url == "http://***@h/v1"
+
+
+def test_a_redirect_is_a_plain_refusal_that_costs_nothing(scripted_judge):
+    config = JudgeConfig(backend="custom", model="m", usd_per_m_in=1e6, max_usd=1e6, retries=0)
+    verdicts, stats = ask(scripted_judge(lambda body: (307, "")), config)
+    assert verdicts[0].cause is FaultCause.BAD_REQUEST
+    assert "HTTP 307" in verdicts[0].detail
+    assert stats.usage.usd == 0.0
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.0])
+def test_a_price_that_would_switch_a_budget_off_is_refused(price):
+    with pytest.raises(ValueError, match=r"judge.usd_per_m_in is"):
+        JudgeConfig(usd_per_m_in=price, max_usd=1.0)

@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import subprocess
+import sys
 
 import pytest
 
 from judges.command import check_writable, in_own_flags
-from judges.jsonl import read_jsonl
+from judges.jsonl import read_jsonl, texts_of
 
 COMMANDS = {
     "score": ["judges/data/calibration.jsonl"],
@@ -150,3 +152,28 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}')
     assert read_jsonl(path, lambda row: row["a"], wanted="rows") == [1, 2]
+
+
+def test_one_file_is_not_written_over_another(tmp_path):
+    place = str(tmp_path / "one")
+    with pytest.raises(ValueError, match=r"--json .*one and --ledger .*one: one would be written"):
+        check_writable(json=place, ledger=place)
+    check_writable(json=place, ledger=str(tmp_path / "other"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_output_that_cannot_be_printed_is_one_sentence():
+    for command, into in (("calibrate", "> /dev/full"), ("calibrate", "| head -c 10 > /dev/null")):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m judges {command} --rows 5 {into}"],
+            capture_output=True,
+            text=True,
+        )
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert ("No space left" in done.stderr) == ("full" in into)
+
+
+def test_an_alias_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`aliases` is .*None.*: it must be a list of texts"):
+        texts_of({"aliases": [None]}, "aliases")

@@ -163,3 +163,33 @@ def test_a_reply_of_any_length_is_read_in_linear_time(piece):
 
     seconds(10)
     assert seconds(80_000) < 40 * max(seconds(10_000), 1e-3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'The answer holds {"rationale": "x", "tier": "same"}, which it made up. Grade: incoherent',
+        '{"candidate_text": {"tier": "same"}}\nVerdict: incoherent',
+        '{"rationale": "ok", "tier": "same"}\nActually incoherent.',
+        "The candidate claims:\ntier: same",
+        "tier:\nsame\nincoherent",
+    ],
+)
+def test_a_verdict_that_is_only_quoted_or_taken_back_is_none(text):
+    assert cause_of(grade_reply, reply(text), RUBRIC) in (
+        FaultCause.SEVERAL_VERDICTS,
+        FaultCause.NO_VERDICT,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My verdict:\ntier: same",
+        "tier: same\nIt is worded in a reasonable way.",
+        'Not incoherent at all. {"rationale": "ok", "tier": "same"}',
+        '{"rationale": "ok", "tier": "same"}\nIt means the same.',
+    ],
+)
+def test_words_around_a_clear_verdict_do_not_undo_it(text):
+    assert grade_reply(reply(text), RUBRIC).tier == "same"

@@ -293,3 +293,32 @@ def test_no_key_and_no_header_is_in_the_file(tmp_path, monkeypatch):
                     assert b"uthorization" not in content
 
     asyncio.run(run())
+
+
+def test_every_attempt_that_was_not_closed_may_have_been_billed(tmp_path):
+    worst = Usage(input_tokens=1000, usd=1.0)
+
+    async def asked_thrice(ledger):
+        for _ in range(2):
+            await ledger.asked("retried", SETUP, REQUEST, worst)
+        await ledger.asked("closed", SETUP, REQUEST, worst)
+        await ledger.scored("closed", b"{}", BILL)
+
+    with_ledger(tmp_path / "l", asked_thrice)
+
+    async def after(ledger):
+        return ledger.spent(), ledger.unanswered()
+
+    spent, unanswered = with_ledger(tmp_path / "l", after)
+    assert (spent.calls, spent.tokens, spent.usd) == (3, 2000 + BILL.tokens, 2.0 + BILL.usd)
+    assert unanswered == ["retried"]
+
+
+def test_a_full_disk_is_named_as_what_it_is(tmp_path):
+    async def fill(ledger):
+        ledger._writer.execute("PRAGMA max_page_count = 8")
+        for i in range(200):
+            await ledger.scored(str(i), b"x" * 4000, BILL)
+
+    with pytest.raises(LedgerError, match="full"):
+        with_ledger(tmp_path / "l", fill)

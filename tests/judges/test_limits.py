@@ -49,6 +49,22 @@ def test_no_minute_sees_more_tokens_than_allowed_and_one_large_request(per_minut
     assert most_in_a_minute(times, units) <= per_minute + max(units)
 
 
+@given(per_minute=st.integers(600, 100_000), size=st.integers(1, 100_000), gaps_s=GAPS_S)
+def test_no_minute_sees_more_tokens_than_allowed_however_large_the_requests(
+    per_minute, size, gaps_s
+):
+    units = [min(size, per_minute)] * len(gaps_s)
+    times = starts(MinuteBucket(per_minute), gaps_s, units)
+    assert most_in_a_minute(times, units) <= per_minute + 1
+
+
+@given(per_minute=st.integers(6_000, 100_000), size=st.integers(100, 2_000))
+def test_a_queue_of_large_requests_moves_at_nearly_the_allowed_pace(per_minute, size):
+    units = [size] * 200
+    times = starts(MinuteBucket(per_minute), [0.0] * 200, units)
+    assert times[-1] <= sum(units) * 60 / (per_minute - size) * 1.02
+
+
 @given(per_minute=st.integers(1, 10_000), count=st.integers(1, 500))
 def test_a_queue_moves_at_nearly_the_allowed_pace(per_minute, count):
     times = starts(MinuteBucket(per_minute), [0.0] * count, [1] * count)

@@ -323,3 +323,15 @@ def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_complet
     assert (after.tier, after.score) == (before.tier, before.score) == ("off_domain", 0.0)
     assert after.cached
     assert after.usage == FREE
+
+
+def test_an_entry_that_is_taken_back_is_not_picked():
+    shown = line_up(SCURVY, 0)
+    other = next(letter for letter in shown.letters if letter != shown.truth)
+    picked = json.dumps({"entry": shown.truth})
+    for after in (f"\nActually {wording().none}", f"\nNo: {other}."):
+        reply = Reply(text=picked + after, truncated=False, usage=FREE)
+        with pytest.raises(Faulty):
+            truth_share(reply, shown)
+    reply = Reply(text=picked + "\nA fine answer, I think.", truncated=False, usage=FREE)
+    assert truth_share(reply, shown) == 1.0

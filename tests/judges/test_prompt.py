@@ -1,6 +1,7 @@
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,3 +125,22 @@ def test_plain_text_takes_a_shorter_way_to_the_same_end(text):
     # A zero-width space is removed, and until then keeps the text from passing as plain.
     assert neutralise(text) == neutralise("\u200b" + text)
     assert neutralise(neutralise(text)) == neutralise(text)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("<|im_start|>", "</s>", "<think>", "[INST]", "[/INST]", "[THINK]", "[gMASK]"),
+        *("[UNUSED_TOKEN_146]", "[|endofturn|]", "[|assistant|]", "]~b]", "[e~["),
+    ],
+)
+def test_no_chat_templates_tag_is_left_whole(tag):
+    assert tag not in neutralise(f"a{tag}b")
+    assert neutralise(f"a{tag}b").replace(" ", "") == f"a{tag}b"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "a[i]", "[Na+]", "x < 3 > y", "[see below](#here)", "~5 mg"]
+)
+def test_brackets_of_everyday_writing_are_left_alone(text):
+    assert neutralise(text) == text

@@ -32,6 +32,8 @@ def date(seconds: int) -> str:
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
+        ({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, None),
+        ({"retry-after": date(20), "date": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, 0.0),
     ],
 )
 def test_a_wait_is_read_in_milliseconds_seconds_or_as_a_date(headers, wait_s):

@@ -40,6 +40,11 @@ def test_the_rubric_of_the_documentation_loads_and_serves_the_rules_judge(tmp_pa
     load_rubric(write(tmp_path, shown)).check_rules()
 
 
+def test_no_tier_is_called_what_a_missing_verdict_is_called(tmp_path):
+    with pytest.raises(ValueError, match="a tier cannot be called fault"):
+        load_rubric(write(tmp_path, TWO_TIERS.replace('"no"', '"fault"')))
+
+
 @pytest.mark.parametrize("slip", ["scroe = 1", "[[tiers.exmples]]\nquestion = 'q'"])
 def test_a_misspelt_key_of_a_tier_is_refused(tmp_path, slip):
     with pytest.raises(ValueError, match=r"tier no: unknown key '(scroe|exmples)'"):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from judges.budget import Budget, BudgetExceeded
-from judges.caller import Caller, CallFailure
+from judges.caller import Call, Caller, CallFailure, Manners
 from judges.transport import HttpReply
 from judges.verdict import FaultCause, Usage
 
@@ -232,3 +232,60 @@ def test_no_hedging_without_a_share(troubled):
             assert caller.stats().hedges == 0
 
     asyncio.run(run())
+
+
+def test_a_hedge_that_was_not_sent_gives_its_money_back(troubled):
+    budget = Budget(max_calls=1000)
+
+    async def run():
+        server = troubled()
+        notes = []
+
+        async def note():
+            notes.append("asked")
+            if len(notes) == 2:  # the first has left, and the hedge's note never gets written
+                await asyncio.Event().wait()
+
+        async with server.caller(budget, hedge_share=0.2) as caller:
+            await learn_what_late_is(caller, server)
+            server.bodies.clear()
+            server.latency_s = 0.3
+            await caller.call(server.call(worst=Usage(usd=1.0), before_send=note), soon())
+            return len(notes), len(server.bodies), budget.spent().usd
+
+    assert asyncio.run(run()) == (2, 1, 1.0)
+
+
+def test_of_two_replies_at_once_the_one_not_taken_is_on_the_bill():
+    class AtOnce:
+        """A transport whose replies all come in the same turn of the loop."""
+
+        def __init__(self):
+            self.gate = asyncio.Event()
+            self.posts = 0
+
+        async def post(self, url, **_):
+            self.posts += 1
+            if self.posts == 2:
+                self.gate.set()
+            await self.gate.wait()
+            return HttpReply(status=200, headers={}, body=b"")
+
+    async def run():
+        transport = AtOnce()
+        caller = Caller(transport, Manners(hedge_share=1.0))
+        caller._sender.hedging.late_s = 0.01
+        call = Call(url="", headers={}, body=b"", worst=Usage(usd=1.0))
+        await caller.call(call, soon())
+        return transport.posts, call.lost
+
+    assert asyncio.run(run()) == (2, [Usage(usd=1.0)])
+
+
+def test_a_request_timeout_is_tried_again(troubled):
+    async def run():
+        server = troubled(script=[(408, {})])
+        async with server.caller() as caller:
+            return await caller.call(server.call(), soon())
+
+    assert asyncio.run(run()).status == 200

@@ -83,7 +83,7 @@ def metrics_row(
         "rows/dead": 4 + tiers["fault"],
         "groups/zero_spread": draw.choice([0, 0, 1, 1, 2]),
         "judge/faults": tiers["fault"],
-        "judge/calls": len(rows) - tiers["truncated"] - tiers["empty"],
+        "judge/verdicts": len(rows) - tiers["truncated"] - tiers["empty"],
         "judge/p50_s": latencies[len(rows) // 2],
         "judge/p95_s": latencies[int(len(rows) * 0.95)],
         "judge/retries": draw.choice([0, 0, 0, 2]),

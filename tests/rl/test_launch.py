@@ -149,3 +149,23 @@ def test_bad_input_gets_one_clear_sentence_and_leaves_nothing(args, said, tmp_pa
     assert said in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_another_backend_keeps_no_model_url_or_key_of_the_run_it_starts_from(tmp_path):
+    said = ["--judge.backend", "vllm", "--judge.model", "qwen", "--judge.key-env", "MINE"]
+    said += ["--judge.url", "http://127.0.0.1:9999/v1", "--judge.usd-per-m-in", "3", "--dry-run"]
+    (tmp_path / "config.json").write_text(launch("quickstart", *said).stdout)
+
+    start = ("--from", str(tmp_path), "--dry-run")
+    kept = json.loads(launch("quickstart", *start).stdout)["judge"]
+    assert (kept["backend"], kept["model"], kept["usd_per_m_in"]) == ("vllm", "qwen", 3.0)
+    swap = launch("quickstart", *start, "--judge.backend", "openai")
+    judge = json.loads(swap.stdout)["judge"]
+    own = ("model", "url", "key_env", "usd_per_m_in")
+    assert [judge[name] for name in own] == [None] * 4
+
+
+def test_a_key_in_a_url_is_not_written_down():
+    url = "http://127.0.0.1:9/v1?api_key=URLSECRET"
+    args = ["--judge.backend", "custom", "--judge.model", "m", "--judge.url", url, "--dry-run"]
+    assert json.loads(launch("quickstart", *args).stdout)["judge"]["url"].endswith("?api_key=***")

@@ -12,10 +12,11 @@ import pytest
 from judges import JudgeConfig, make_judge
 from judges.budget import BudgetExceeded
 from judges.ledger import Ledger
+from judges.verdict import OUTAGES
 from rewards import JudgedReward, RewardConfig
 from rl.data import Prompt, Row
 from rl.rollout.engine import Completion, Sampling
-from rl.rollout.stream import judged_again, outage_share, sample_and_judge
+from rl.rollout.stream import fault_share, judged_again, sample_and_judge
 
 SAMPLING = Sampling(max_new_tokens=8, temperature=1.0, seed=0)
 ANSWERS = ["Heart", "Liver", "Heart", "no idea at all"]
@@ -71,7 +72,7 @@ def test_rollouts_come_back_in_the_order_of_their_prompts_each_with_its_verdict(
     batch = asyncio.run(main())
     assert [rollout.reward.answer for rollout in batch.rollouts] == ANSWERS
     assert [rollout.reward.value for rollout in batch.rollouts] == [2.0, 0.0, 2.0, 0.0]
-    assert outage_share(batch.rollouts) == 0.0
+    assert fault_share(batch.rollouts, OUTAGES) == 0.0
 
 
 def test_a_spent_budget_waits_for_the_answers_that_are_paid_for(tmp_path):
@@ -123,7 +124,7 @@ def test_what_an_outage_left_without_a_verdict_is_judged_when_the_judge_is_back(
                 server.wait()
 
     lost, found = asyncio.run(main())
-    assert outage_share(lost.rollouts) == 1.0
+    assert fault_share(lost.rollouts, OUTAGES) == 1.0
     assert [rollout.reward.value for rollout in lost.rollouts] == [None] * 4
     assert [rollout.reward.value for rollout in found.rollouts] == [2.0, 0.0, 2.0, 0.0]
     assert [rollout.completion for rollout in found.rollouts] == [
