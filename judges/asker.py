@@ -145,8 +145,8 @@ class Asker:
             except Exception as error:
                 if self._claims.get(key) is task:
                     del self._claims[key]
-                in_time = isinstance(error, Faulty) and error.cause is FaultCause.DEADLINE
-                if is_mine or not in_time:
+                another_was_late = isinstance(error, Faulty) and error.cause is FaultCause.DEADLINE
+                if is_mine or not another_was_late:
                     raise
 
     async def _commit(self, key: str, unanswered: JudgeRequest, deadline: float) -> str:

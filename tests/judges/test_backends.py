@@ -319,6 +319,8 @@ def test_a_key_of_two_lines_is_told_without_showing_it(monkeypatch):
     with pytest.raises(ValueError, match="DEEPSEEK_API_KEY holds more than one line") as caught:
         make_judge(JudgeConfig(backend="deepseek"))
     assert KEY not in str(caught.value)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", f"{KEY}\n")
+    assert ROWS["deepseek"].key() == KEY
 
 
 def test_another_backend_keeps_nothing_of_the_last_one():
