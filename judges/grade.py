@@ -201,7 +201,8 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
     if (count := len(said) + len(mentions)) > 1:
         raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
     if said:
-        _refuse_another(text.rpartition("}")[2], said[0].tier, labels)
+        if after := text.rpartition("}")[2]:
+            _refuse_another(after, said[0].tier, labels)
         return said[0]
     if "{" in rest:
         # Quotes inside the rationale that were not escaped break the JSON and hide nothing: there
