@@ -246,9 +246,8 @@ def test_a_hedge_that_was_not_sent_gives_its_money_back(troubled):
             if len(notes) == 2:  # the first has left, and the hedge's note never gets written
                 await asyncio.Event().wait()
 
-        async with server.caller(budget, hedge_share=0.2) as caller:
-            await learn_what_late_is(caller, server)
-            server.bodies.clear()
+        async with server.caller(budget, hedge_share=1.0) as caller:
+            caller._sender.hedging.late_s = 0.01
             server.latency_s = 0.3
             await caller.call(server.call(worst=Usage(usd=1.0), before_send=note), soon())
             return len(notes), len(server.bodies), budget.spent().usd
