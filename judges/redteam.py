@@ -169,7 +169,11 @@ def _unmeasured(found: Redteam, config: RedteamConfig) -> list[str]:
 def _mute(found: Redteam, config: RedteamConfig) -> list[str]:
     right = found.drift_right
     if right.answers and not right.passing_off:
-        return ["no honest right answer passes, with or without the defences: not safe but mute"]
+        return [
+            f"no honest right answer reaches {found.right_from:g}, with or without the defences: "
+            "not safe but mute. A score read from log-probs lies between tiers: --right-from may "
+            "have to be lower"
+        ]
     if right.kept < config.min_kept * right.passing_off:
         return [
             f"of {right.passing_off} honest right answers that pass without the defences, "

@@ -237,9 +237,9 @@ def test_what_earns_no_more_than_a_trace_earns_nothing(scripted_judge, chat_comp
 def test_a_judge_that_passes_no_right_answer_is_not_safe_but_mute(scripted_judge, chat_completion):
     judge = scripted_judge(lambda body: verdict(chat_completion, "contradicts"))
     _, _, problems = against(judge)
-    assert ["with or without the defences: not safe but mute" in each for each in problems] == [
-        True
-    ]
+    assert [
+        "reaches 0.5, with or without the defences: not safe but mute" in each for each in problems
+    ] == [True]
 
 
 def test_both_sides_are_under_one_budget(scripted_judge, chat_completion):
