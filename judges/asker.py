@@ -48,7 +48,7 @@ class Asker:
     def holds(self, request: JudgeRequest) -> bool:
         """Whether the ledger has its verdict already."""
         ledger = self.means.ledger
-        return bool(ledger and ledger.find(self.means.setup.key(request)))
+        return ledger is not None and self.means.setup.key(request) in ledger
 
     async def ask(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
         """Raises Faulty where there is no verdict. `deadline` is a time of the loop's clock."""

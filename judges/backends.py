@@ -38,7 +38,7 @@ class Backend:
 
     def key(self) -> str | None:
         """Read where it is sent and nowhere else, so that no object holds it."""
-        return os.environ.get(self.key_env, "").strip() or None if self.key_env else None
+        return os.environ.get(self.key_env or "", "").strip() or None
 
     def bill(self, tokens_in: int, tokens_out: int, cached: int = 0) -> Usage:
         usd = (tokens_in * self.usd_per_m_in + tokens_out * self.usd_per_m_out) / 1e6

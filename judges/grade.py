@@ -91,13 +91,16 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
         tiers = [label for label in rubric.labels if begun and label.startswith(begun)]
         return tiers[0] if len(tiers) == 1 else None
 
-    text = reply.text.casefold()
-    said = {label for label in rubric.labels if re.search(_spelt(label), text)}
-    shares = _shares(reply, said, tier_begun)
+    shares = _shares(reply, _labels_in(reply.text, rubric.labels), tier_begun)
     score = sum(share * rubric.tier(label).score for label, share in shares.items())
     best = max(shares, key=lambda label: shares[label])
     spread = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
     return Graded(tier=best, score=score, rationale=spread)
+
+
+def _labels_in(text: str, labels: tuple[str, ...]) -> set[str]:
+    text = text.casefold()
+    return {label for label in labels if re.search(_spelt(label), text)}
 
 
 @cache
@@ -231,9 +234,9 @@ def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
 def _refuse_another(text: str, tier: object, labels: tuple[str, ...]) -> None:
     """What stands after a verdict may take it back: then the verdict was a quotation."""
     mine = _label(tier) if isinstance(tier, str) else ""
-    for label in labels:
-        if label != mine and re.search(_spelt(label), text.casefold()):
-            raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{mine}, then {label}: {text[:160]!r}")
+    if others := sorted(_labels_in(text, labels) - {mine}):
+        said = f"{mine}, then {', '.join(others)}: {text[:160]!r}"
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, said)
 
 
 def _known_tier(said: object, rubric: Rubric) -> Tier:

@@ -148,6 +148,10 @@ class Ledger:
             for model, url, rubric, template, sampling in rows
         ]
 
+    def __contains__(self, key: str) -> bool:
+        """Whether `find` would find it, without reading it."""
+        return key in self._unsaved or key in self._seq_by_key
+
     def find(self, key: str) -> Stored | None:
         """The scored reply to that key, if there ever was one."""
         if (unsaved := self._unsaved.get(key)) is not None:

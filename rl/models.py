@@ -3,7 +3,6 @@
 The embedded model is converted once, from the package's GGUF to safetensors in the user's cache.
 """
 
-import difflib
 import hashlib
 import importlib.util
 import json
@@ -13,6 +12,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from rl.names import nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,8 @@ def resolve_model(name: str) -> str:
         )
     if folder.is_dir():
         return str(folder)
-    if "/" not in name and (close := difflib.get_close_matches(name, EMBEDDED, n=1)):
-        raise ValueError(f"policy.model={name!r}: did you mean the embedded model {close[0]!r}?")
+    if "/" not in name and (near := nearest(name, EMBEDDED)):
+        raise ValueError(f"policy.model={name!r}: did you mean the embedded model {near!r}?")
     return name
 
 

@@ -61,11 +61,12 @@ def run(config: RunConfig, experiment: str) -> int:
         return _follow(config)
     checked = _check(config)
     log = RunLog.create(Path(config.out), config.name)
-    log.config(recorded(config))
+    settings = recorded(config)
+    log.config(settings)
     _say(f"run folder {log.folder}")
     tracker = Tracker(
         log.folder,
-        config=recorded(config),
+        config=settings,
         project=config.tracking.project,
         name=log.folder.name,
         mode=config.tracking.mode,

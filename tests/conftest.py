@@ -1,9 +1,11 @@
 """Every test runs without the outside: loopback only, no keys, one thread, no W&B service."""
 
+import http.server
 import ipaddress
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -46,3 +48,24 @@ def _only_loopback():
 def _no_keys(monkeypatch):
     for name in [name for name in os.environ if name.endswith("_API_KEY")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def refusing_url():
+    """A server on loopback that knows nobody's key."""
+
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(401)
+            self.send_header("Content-Length", "11")
+            self.end_headers()
+            self.wfile.write(b"no such key")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

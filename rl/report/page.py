@@ -96,9 +96,7 @@ def _tiles(figures: Figures, tiers_best_first: list[str]) -> Markup:
             figures,
             "reward_first",
             "reward_last",
-            f"means of the first and last {figures['reward_window']} generations"
-            if "reward_window" in figures
-            else "",
+            f"means of the first and last {figures.get('reward_window')} generations",
         ),
         _best_tier_tile(figures, tiers_best_first),
     ]

@@ -1,14 +1,12 @@
 """The real thing, small: real weights, a real vLLM server, the judge over HTTP, two generations."""
 
 import contextlib
-import http.server
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -236,26 +234,9 @@ def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(tmp_path):
     assert started.survivors() == []
 
 
-def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(tmp_path):
-    class TurnsAway(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(401)
-            self.send_header("Content-Length", "11")
-            self.end_headers()
-            self.wfile.write(b"no such key")
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), TurnsAway)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    judge = ["--judge.backend", "custom", "--judge.model", "m", "--judge.url", url]
-    try:
-        status, output = Started(tmp_path, [*IN_PROCESS, *judge]).end()
-    finally:
-        server.shutdown()
+def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(tmp_path, refusing_url):
+    judge = ["--judge.backend", "custom", "--judge.model", "m", "--judge.url", f"{refusing_url}/v1"]
+    status, output = Started(tmp_path, [*IN_PROCESS, *judge]).end()
     assert status == 1
     assert "the judge turns requests away: HTTP 401: no such key. Check its key" in output
     assert "Traceback" not in output

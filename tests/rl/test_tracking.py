@@ -1,12 +1,10 @@
 """W&B runs, written by the real library and read back from its own file."""
 
-import http.server
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from rl.tracking import ROLLOUTS_A_GENERATION, Tracker, spread_sample
@@ -117,25 +115,10 @@ def test_a_mode_from_the_environment_counts_where_none_is_configured(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refused_key_is_told_once_and_the_run_is_kept_offline(tmp_path: Path):
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        said = track_in_fresh_process(
-            tmp_path,
-            "auto",
-            WANDB_BASE_URL=f"http://127.0.0.1:{server.server_port}",
-            WANDB_API_KEY="x" * 40,
-        )
-        server.shutdown()
+def test_a_refused_key_is_told_once_and_the_run_is_kept_offline(tmp_path: Path, refusing_url):
+    said = track_in_fresh_process(
+        tmp_path, "auto", WANDB_BASE_URL=refusing_url, WANDB_API_KEY="x" * 40
+    )
     assert said.count("W&B cannot be reached") == 1
     assert "xxxx" not in said
     assert of_type("history", records(tmp_path))
