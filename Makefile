@@ -54,6 +54,7 @@ smoke: $(READY)
 bench: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.update $(ARGS)
 	@$(RUN) -m experiments.bench.judge_client $(ARGS)
+	@$(RUN) -m experiments.bench.startup
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis *.egg-info
