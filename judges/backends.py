@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, Reasoning
 from judges.verdict import Usage
 
 Form = Literal["json_schema", "json_object", "text"]
@@ -26,6 +26,7 @@ class Backend:
     form: Form = "json_schema"
     """The best form it is known to hold to; the next is tried when it refuses."""
     logprobs: bool = True
+    reasoning: Reasoning = "none"
     max_tokens_field: str = "max_tokens"
     timeout_s: float = 60.0
     reply_s: float = 2.0
@@ -89,11 +90,23 @@ ROWS = {
             usd_per_m_in=0.30,
             usd_per_m_out=0.90,
         ),
-        Backend(name="vllm", url="http://127.0.0.1:8000/v1", timeout_s=120.0, max_in_flight=256),
-        Backend(name="ollama", url="http://127.0.0.1:11434/v1", timeout_s=300.0, max_in_flight=4),
-        Backend(name="llamacpp", timeout_s=300.0, max_in_flight=2),
-        Backend(name="custom", timeout_s=120.0),
-        Backend(name="replay"),
+        Backend(
+            name="vllm",
+            url="http://127.0.0.1:8000/v1",
+            reasoning="think",
+            timeout_s=120.0,
+            max_in_flight=256,
+        ),
+        Backend(
+            name="ollama",
+            url="http://127.0.0.1:11434/v1",
+            reasoning="think",
+            timeout_s=300.0,
+            max_in_flight=4,
+        ),
+        Backend(name="llamacpp", reasoning="think", timeout_s=300.0, max_in_flight=2),
+        Backend(name="custom", reasoning="think", timeout_s=120.0),
+        Backend(name="replay", reasoning="think"),
     )
 }
 
@@ -102,7 +115,7 @@ BLOT = "***"
 SECRET = 8
 """Characters from which a value in a URL may be a key."""
 OWN = (
-    *("url", "model", "key_env", "timeout_s", "max_in_flight", "rpm", "tpm"),
+    *("url", "model", "key_env", "reasoning", "timeout_s", "max_in_flight", "rpm", "tpm"),
     *("usd_per_m_in", "usd_per_m_out"),
 )
 """What a config may say of a row in its place."""
@@ -217,6 +230,7 @@ def named(config: JudgeConfig, entry: str) -> JudgeConfig:
         model=model or None,
         url=f"http{host}" if host else None,
         key_env=None,
+        reasoning=None,
         usd_per_m_in=None,
         usd_per_m_out=None,
         panel=(),

@@ -15,7 +15,7 @@ class Breaker:
     """Closed lets all through, open none, half-open one; its outcome closes or opens again."""
 
     def __init__(
-        self, *, failures_to_open: int = 20, rest_s: float = 2.0, longest_rest_s: float = 60.0
+        self, *, failures_to_open: int = 20, rest_s: float = 2.0, longest_rest_s: float = 15.0
     ) -> None:
         self._failures_to_open = failures_to_open
         self._shortest_rest_s = rest_s
@@ -39,12 +39,6 @@ class Breaker:
             return Pass.NO
         self._probing = True
         return Pass.PROBE
-
-    def try_again_in(self, now: float) -> float:
-        """Seconds until a refused request may ask to be admitted again."""
-        if self._reopens_at is None:
-            return 0.0
-        return max(self._reopens_at - now, self._shortest_rest_s / 4)
 
     def on_alive(self) -> None:
         """Any reply that is no server error, a refusal included: somebody is at home."""

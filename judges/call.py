@@ -25,8 +25,6 @@ class Manners:
     tpm: int | None = None
     hedge_share: float = 0.0
     """Share of calls that may be sent a second time when they are late."""
-    wait_when_down: bool = True
-    """Wait for a dead judge until the deadline; False to fail at once, for a fallback's sake."""
     failures_to_open: int = 20
     """Failures on end after which the judge counts as dead."""
     breaker_rest_s: float = 2.0

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Grading = Literal["schema", "labels"]
-Vote = Literal["median", "majority", "mean"]
+Vote = Literal["median", "majority"]
+Reasoning = Literal["none", "think", "opened"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class JudgeConfig:
 
     grading: Grading = "schema"
     """schema: a rationale, then a tier. labels: one token, read from its log-probs."""
+    reasoning: Reasoning | None = None
+    """What may stand before the verdict. none: nothing. think: a block in <think> tags, or another
+    family's. opened: the same, its first tag already in the prompt."""
     samples: int = 1
     """Verdicts asked for each answer; the tier most of them name wins."""
     temperature: float | None = None

@@ -71,11 +71,7 @@ class Judge:
                 tally=self._tally,
             )
             self._chains = [
-                [
-                    await open_asker(link, shared, stack, has_fallback=link is not chain[-1])
-                    for link in chain
-                ]
-                for chain in self._configs
+                [await open_asker(link, shared, stack) for link in chain] for chain in self._configs
             ]
             self._children = shared.children
             self._stack = stack.pop_all()

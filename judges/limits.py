@@ -138,12 +138,6 @@ class Pace:
         if self._tokens:
             self._tokens.take(tokens, now)
 
-    def put_back(self, tokens: int) -> None:
-        """What was taken for a request that was not sent."""
-        if self._requests:
-            self._requests.put_back(1)
-        self.put_back_tokens(tokens)
-
     def put_back_tokens(self, tokens: int) -> None:
         if self._tokens:
             self._tokens.put_back(tokens)

@@ -69,9 +69,7 @@ async def open_ledger(path: str, stack: AsyncExitStack) -> Ledger:
         ) from error
 
 
-async def open_asker(
-    config: JudgeConfig, shared: Shared, stack: AsyncExitStack, *, has_fallback: bool
-) -> Asker:
+async def open_asker(config: JudgeConfig, shared: Shared, stack: AsyncExitStack) -> Asker:
     backend = check(config, shared.rubric)
     setup = _setup(config, backend, shared.rubric)
     if backend.name == "replay":
@@ -90,7 +88,6 @@ async def open_asker(
         rpm=backend.rpm,
         tpm=backend.tpm,
         hedge_share=config.hedge_share,
-        wait_when_down=not has_fallback,
     )
     caller = Caller(shared.transport, manners, budget=shared.budget)
     if shared.ledger:

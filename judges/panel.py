@@ -26,7 +26,7 @@ def combine(
         tier = counts[0][0]
         score = fmean(verdict.score for verdict in verdicts if verdict.tier == tier)
     else:
-        score = median(scores) if vote == "median" else fmean(scores)
+        score = median(scores)
         tier = min(rubric.tiers, key=lambda tier: (abs(tier.score - score), tier.score)).label
     agreeing = [verdict for verdict in verdicts if verdict.tier == tier]
     return Scored(

@@ -33,24 +33,18 @@ class Sender:
         self.breaker = Breaker(
             failures_to_open=manners.failures_to_open, rest_s=manners.breaker_rest_s
         )
+        self._turn = asyncio.Lock()
         self.hedging = Hedging(manners.hedge_share)
         self.attempts = 0
         self.troubles: Counter[str] = Counter()
 
     async def attempt(self, call: Call, deadline: float) -> Outcome:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not self._manners.wait_when_down and self.breaker.refuses(now):
-            return _DOWN
-        starts_at = self.pace.starts_at(call.worst.tokens, now)
-        if starts_at >= deadline:
+        try:
+            async with asyncio.timeout_at(deadline):
+                admitted = await self._admit(call.worst.tokens)
+        except TimeoutError:
             return _too_late("rpm and tpm leave it no place before the deadline")
-        self.pace.take(call.worst.tokens, now)
-        if starts_at > now:
-            await asyncio.sleep(starts_at - now)
-        admitted = await self._admit(deadline)
         if admitted is Pass.NO:
-            self.pace.put_back(call.worst.tokens)
             return _DOWN
         try:
             self._budget.reserve(call.worst)
@@ -61,17 +55,17 @@ class Sender:
         finally:
             self.breaker.on_abandoned(admitted)
 
-    async def _admit(self, deadline: float) -> Pass:
+    async def _admit(self, tokens: int) -> Pass:
+        """One after another, so that the pace is taken at the moment of sending and not before."""
         loop = asyncio.get_running_loop()
-        while True:
-            now = loop.time()
-            admitted = self.breaker.admit(now)
-            if admitted is not Pass.NO or not self._manners.wait_when_down:
-                return admitted
-            wait_s = self.breaker.try_again_in(now)
-            if now + wait_s >= deadline:
-                return Pass.NO
-            await asyncio.sleep(wait_s)
+        async with self._turn:
+            wait_s = self.pace.starts_at(tokens, loop.time()) - loop.time()
+            if wait_s > 0 and not self.breaker.refuses(loop.time()):
+                await asyncio.sleep(wait_s)
+            admitted = self.breaker.admit(loop.time())
+            if admitted is not Pass.NO:
+                self.pace.take(tokens, loop.time())
+            return admitted
 
     async def _send(self, call: Call, admitted: Pass, deadline: float) -> Outcome:
         if call.before_send is not None:

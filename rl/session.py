@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from judges.judge import Judge
+from judges.stats import JudgeStats
 from judges.verdict import OUTAGES, TURNED_AWAY
 from rewards.judged import JudgedReward
 from rl.config import RunConfig
@@ -77,7 +78,7 @@ class Session:
         row = update | {
             "seconds": time.perf_counter() - self.began_s,
             **_tier_metrics(batch.rollouts),
-            **self._judge_metrics(),
+            **judge_metrics(self._judged_before, self.judge.stats()),
             "rollout/tokens_per_s": batch.tokens_per_s,
             "time/rollout_s": batch.sampling_s,
             "time/judge_wait_s": batch.judge_wait_s,
@@ -146,19 +147,24 @@ class Session:
             "judge_usd": stats.usage.usd,
         }
 
-    def _judge_metrics(self) -> dict[str, Any]:
-        before, now = self._judged_before, self.judge.stats()
-        return {
-            "judge/faults": now.fault_count - before.fault_count,
-            "judge/verdicts": now.requests - before.requests,
-            "judge/calls": now.calls - before.calls,
-            "judge/retries": (now.attempts - now.calls) - (before.attempts - before.calls),
-            "judge/p50_s": now.p50_s,
-            "judge/p95_s": now.p95_s,
-            # of the whole run so far: what one watches while it is spent
-            "judge/tokens": now.usage.tokens,
-            "judge/usd": now.usage.usd,
-        }
+
+def judge_metrics(before: JudgeStats, now: JudgeStats) -> dict[str, Any]:
+    """What the judge did in one generation, and where it stands after it."""
+    return {
+        "judge/faults": now.fault_count - before.fault_count,
+        "judge/verdicts": now.requests - before.requests,
+        "judge/calls": now.calls - before.calls,
+        "judge/retries": (now.attempts - now.calls) - (before.attempts - before.calls),
+        "judge/troubles": sum(now.troubles.values()) - sum(before.troubles.values()),
+        "judge/disagreements": now.disagreements - before.disagreements,
+        "judge/limit": now.limit,
+        "judge/breaker_open": int(now.breaker_open),
+        "judge/p50_s": now.p50_s,
+        "judge/p95_s": now.p95_s,
+        # of the whole run so far: what one watches while it is spent
+        "judge/tokens": now.usage.tokens,
+        "judge/usd": now.usage.usd,
+    }
 
 
 def _tier_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import selectors
+from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,3 +129,47 @@ class TroubledServer:
 @pytest.fixture
 def troubled():
     return TroubledServer
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps to the next thing to do. Work for a thread is done on the spot."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        super().__init__(_Jump(self))
+
+    def time(self) -> float:
+        return self._now_s
+
+    def pass_time(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+class _Jump(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        assert timeout is not None, "everyone waits and nothing is to come"
+        self._loop.pass_time(max(timeout, 0.0))
+        return super().select(0)
+
+
+@pytest.fixture(scope="session")
+def in_virtual_time() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a coroutine to its end; hours of outages pass in milliseconds."""
+
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(main)
+
+    return run

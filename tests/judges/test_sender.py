@@ -20,7 +20,7 @@ DEAD = {"failures_to_open": 4, "breaker_rest_s": 0.05, "retries": 0}
 def test_a_dead_judge_is_left_alone_where_another_can_be_asked(troubled):
     async def run():
         server = troubled(always=(500, {}))
-        async with server.caller(**DEAD | {"breaker_rest_s": 60.0}, wait_when_down=False) as caller:
+        async with server.caller(**DEAD | {"breaker_rest_s": 60.0}) as caller:
             outcomes = [await caller.call(server.call(), soon()) for _ in range(20)]
             assert {outcome.cause for outcome in outcomes[4:]} == {FaultCause.BREAKER_OPEN}
             assert len(server.bodies) == 4
@@ -29,18 +29,18 @@ def test_a_dead_judge_is_left_alone_where_another_can_be_asked(troubled):
     asyncio.run(run())
 
 
-def test_a_dead_judge_is_waited_for_where_there_is_no_other(troubled):
+def test_a_dead_judge_is_probed_after_its_rest_and_a_good_probe_lets_all_in_again(troubled):
     async def run():
-        server = troubled(script=[(500, {})] * 5)
+        server = troubled(script=[(500, {})] * 4)
         async with server.caller(**DEAD) as caller:
             for _ in range(4):
                 await caller.call(server.call(), soon())
-            assert caller.stats().breaker_open
-            calls = [caller.call(server.call(), soon()) for _ in range(10)]
-            outcomes = await asyncio.gather(*calls)
-            # The first probe fails, the second one finds it alive, and all go through.
-            assert sum(isinstance(outcome, HttpReply) for outcome in outcomes) == 9
-            assert len(server.bodies) == 4 + 1 + 9
+            assert (await caller.call(server.call(), soon())).cause is FaultCause.BREAKER_OPEN
+            await asyncio.sleep(0.1)
+            outcomes = await asyncio.gather(*(caller.call(server.call(), soon()) for _ in range(9)))
+            answered = [outcome for outcome in outcomes if isinstance(outcome, HttpReply)]
+            assert len(answered) == 1  # the probe; the others did not wait for it
+            assert (await caller.call(server.call(), soon())).status == 200
 
     asyncio.run(run())
 
@@ -48,7 +48,7 @@ def test_a_dead_judge_is_waited_for_where_there_is_no_other(troubled):
 def test_a_dead_judges_pace_does_not_hold_back_those_who_could_ask_another(troubled):
     async def run():
         server = troubled(always=(500, {}))
-        manners = DEAD | {"breaker_rest_s": 60.0, "rpm": 60, "wait_when_down": False}
+        manners = DEAD | {"breaker_rest_s": 60.0, "rpm": 60}
         async with server.caller(**manners, start_in_flight=64) as caller:
             begun = asyncio.get_running_loop().time()
             for _ in range(4):
@@ -62,10 +62,10 @@ def test_a_dead_judges_pace_does_not_hold_back_those_who_could_ask_another(troub
     asyncio.run(run())
 
 
-def test_a_request_that_is_not_sent_gives_its_place_in_the_pace_back(troubled):
+def test_a_request_that_is_not_sent_takes_no_place_in_the_pace(troubled):
     async def run():
         server = troubled(always=(500, {}))
-        manners = DEAD | {"failures_to_open": 1, "breaker_rest_s": 60.0, "wait_when_down": False}
+        manners = DEAD | {"failures_to_open": 1, "breaker_rest_s": 60.0}
         async with server.caller(**manners, rpm=600) as caller:
             burst = [caller.call(server.call(), soon()) for _ in range(14)]
             await asyncio.gather(
@@ -79,10 +79,44 @@ def test_a_request_that_is_not_sent_gives_its_place_in_the_pace_back(troubled):
     asyncio.run(run())
 
 
+def test_the_pace_holds_after_an_outage_too(in_virtual_time):
+    class Back:
+        """Down for five minutes. It remembers when it was asked after that."""
+
+        def __init__(self):
+            self.answered_at_s = []
+
+        async def post(self, url, **_):
+            await asyncio.sleep(0.01)
+            now = asyncio.get_running_loop().time()
+            if now < 300:
+                return HttpReply(status=500, headers={}, body=b"")
+            self.answered_at_s.append(now)
+            return HttpReply(status=200, headers={}, body=b"")
+
+    async def insist(caller):
+        while True:
+            call = Call(url="", headers={}, body=b"")
+            if isinstance(await caller.call(call, soon(3600)), HttpReply):
+                return
+            await asyncio.sleep(1.0)
+
+    async def run():
+        transport = Back()
+        manners = Manners(rpm=60, retries=0, start_in_flight=256, failures_to_open=1)
+        caller = Caller(transport, manners)
+        await asyncio.gather(*(insist(caller) for _ in range(200)))
+        return transport.answered_at_s
+
+    answered_at_s = in_virtual_time(run())
+    for earlier, later in zip(answered_at_s, answered_at_s[60:], strict=False):
+        assert later - earlier >= 59.9
+
+
 def test_a_refusal_is_a_sign_of_life(troubled):
     async def run():
         server = troubled(script=[(500, {}), (500, {}), (500, {}), (401, {})], always=(500, {}))
-        async with server.caller(**DEAD, wait_when_down=False) as caller:
+        async with server.caller(**DEAD) as caller:
             for _ in range(7):
                 await caller.call(server.call(), soon())
             assert not caller.stats().breaker_open
