@@ -1,9 +1,21 @@
 """A run as one HTML file that needs nothing else: no network, no server, no library.
 
-Everything a model or a judge wrote is data: it is escaped where it is put in (`markup`), and the
-page's own policy lets nothing run but its one script, nor anything load.
+Everything a model or a judge wrote is data: the template escapes it, figures carry it as text, and
+the page's own policy lets nothing run but its two scripts, nor anything load.
 """
 
-from rl.report.page import write_report
+import os
+from pathlib import Path
 
-__all__ = ["write_report"]
+
+def write_report(folder: Path) -> Path:
+    """Build `folder/report.html` from what the run left there, finished or not."""
+    from rl.report.page import page  # plotly: only where something is drawn
+    from rl.report.panels import read_record
+    from rl.report.stages import SECTIONS
+
+    path = folder / "report.html"
+    part = path.with_suffix(".part")
+    part.write_text(page(read_record(folder), SECTIONS), encoding="utf-8")
+    os.replace(part, path)
+    return path

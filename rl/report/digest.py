@@ -58,17 +58,3 @@ def digest(rows: Iterable[Row], heldout: Iterable[Row] = ()) -> Digest:
 
 def _rank(ranked: Ranked) -> tuple[float, int]:
     return ranked[:2]
-
-
-def tier_colours(tiers: Iterable[str], score_of_tier: Mapping[str, float]) -> dict[str, str]:
-    """Best tier first. From green to red by score; gates in purples; judge faults grey, last."""
-    known = dict.fromkeys([*tiers, *score_of_tier])
-    scored = [tier for tier in known if tier not in GATES and tier != "fault"]
-    scored.sort(key=lambda tier: -score_of_tier.get(tier, 0.0))
-    colours = {
-        tier: f"var(--tier-{round(4 - 4 * place / max(len(scored) - 1, 1))})"
-        for place, tier in enumerate(scored)
-    }
-    gates = [gate for gate in GATES if gate in known]
-    colours |= {gate: f"var(--gate-{place % 3})" for place, gate in enumerate(gates)}
-    return colours | ({"fault": "var(--fault)"} if "fault" in known else {})

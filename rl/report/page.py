@@ -1,155 +1,80 @@
-"""The page: headline, sections, and the frame that lets nothing in or out."""
+"""The page around the panels, and the frame that lets nothing in or out."""
 
 import base64
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from rl.progress import duration
-from rl.report.cases import best_and_worst, heldout_examples
-from rl.report.curves import curve_sections
-from rl.report.digest import digest, tier_colours
-from rl.report.look import SCRIPT, STYLE
-from rl.report.markup import Markup, el, join
-from rl.runlog import Run, read_run
-from rl.summary import summarise
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
-Figures = Mapping[str, Any]
+from rl.report.figures import smoothing_window
+from rl.report.headline import facts, figures_of, tiles
+from rl.report.palette import DARK_TWINS, PALETTE
+from rl.report.panels import Panel, Record, Section, Table
 
 
-def write_report(folder: Path) -> Path:
-    """Build `folder/report.html` from what the run left there, finished or not."""
-    path = folder / "report.html"
-    part = path.with_suffix(".part")
-    part.write_text(page(read_run(folder)), encoding="utf-8")
-    os.replace(part, path)
-    return path
-
-
-def page(run: Run) -> str:
-    heldout = (*run.heldout_before, *run.heldout_after)
-    completions = digest(run.rollouts(), heldout)
-    figures = summarise(run.metrics, run.heldout_before, run.heldout_after) | run.summary
-    tiers = [key[5:] for row in run.metrics for key in row if key.startswith("tier/")]
-    tiers += [str(row["tier"]) for row in heldout]
-    colours = tier_colours(tiers, completions.score_of_tier)
-    return _document(
-        run.folder.resolve().name,
-        [
-            _heading(run, figures),
-            _tiles(figures, list(colours)),
-            *curve_sections(run, colours),
-            best_and_worst(completions, colours),
-            heldout_examples(run, colours),
-            _config(run.config),
-        ],
+def page(record: Record, sections: Sequence[Section]) -> str:
+    run = record.run
+    figures = figures_of(record)
+    drawn = [(section.title, _drawn(record, section.panels)) for section in sections]
+    scripts = [Markup(script) for script in (get_plotlyjs(), _own("page.js"))]
+    return _template().render(
+        title=run.folder.resolve().name,
+        policy=_policy(scripts),
+        style=Markup(_own("style.css")),
+        scripts=scripts,
+        palette=PALETTE,
+        dark_twins=json.dumps(DARK_TWINS),
+        facts=facts(figures),
+        stopped=figures.get("stopped") if run.summary else "it goes on, or was killed",
+        tiles=[*tiles(figures, next(iter(record.tiers), None))],
+        smoothed=smoothing_window(len(run.metrics)),
+        sections=[(title, cards) for title, cards in drawn if cards],
+        colour_of_tier=record.tiers,
+        config=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
     )
 
 
-def _document(title: str, sections: list[Markup]) -> str:
-    script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = (
+def _drawn(record: Record, panels: Sequence[Panel]) -> list[tuple[Panel, Table | None, str]]:
+    """Each panel that has something to show: as a table, or as a figure's JSON."""
+    cards = []
+    for panel in panels:
+        match panel.draw(record):
+            case None:
+                pass
+            case Table() as table:
+                cards.append((panel, table, ""))
+            case figure:
+                cards.append((panel, None, figure.to_json()))
+    return cards
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only these scripts run, and nothing is loaded from anywhere."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
+    allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes)
+    return (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'"
-    )
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=policy),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("title", title),
-        el("style", Markup(STYLE)),
-    )
-    tip = el("div", id="tip", hidden="hidden")
-    body = el("body", el("main", *sections), tip, el("script", Markup(SCRIPT)))
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
-
-
-def _heading(run: Run, figures: Figures) -> Markup:
-    facts = [
-        f"generations {figures['generations']}" if "generations" in figures else None,
-        f"optimizer steps {figures['steps']}" if "steps" in figures else None,
-        duration(figures["seconds"]) if "seconds" in figures else None,
-    ]
-    stopped = figures.get("stopped")
-    if not run.summary:
-        stopped = "it goes on, or was killed"
-    return join(
-        [
-            el("h1", run.folder.resolve().name),
-            el("p", " · ".join(fact for fact in facts if fact), class_="soft"),
-            el("p", f"Not finished: {stopped}.", class_="notice") if stopped else None,
-        ]
+        f"style-src 'unsafe-inline'; script-src {allowed}"
     )
 
 
-def _tiles(figures: Figures, tiers_best_first: list[str]) -> Markup:
-    interval = figures.get("heldout_change_95")
-    between = f"95 % interval {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else ""
-    tiles = [
-        _change_tile("Held-out reward", figures, "heldout_before", "heldout_after", between),
-        _change_tile(
-            "Training reward",
-            figures,
-            "reward_first",
-            "reward_last",
-            f"means of the first and last {figures.get('reward_window')} generations",
-        ),
-        _best_tier_tile(figures, tiers_best_first),
-    ]
-    if "judge_faults" in figures:
-        asked = figures.get("judge_verdicts")
-        whole = f"of {asked:,} verdicts; " if asked is not None else ""
-        figure = f"{figures['judge_faults']:,}"
-        tiles.append(_tile("Judge faults", figure, whole + "left out, never scored"))
-    return el("div", *tiles, class_="tiles")
+def _own(name: str) -> str:
+    return files("rl.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _change_tile(name: str, figures: Figures, before: str, after: str, note: str) -> Markup | None:
-    if before not in figures and after not in figures:
-        return None
-    if after not in figures:
-        return _tile(name, f"{figures[before]:+.2f}", "before training")
-    if before not in figures:
-        return _tile(name, f"{figures[after]:+.2f}", "after training")
-    change = figures[after] - figures[before]
-    direction = "up" if change >= 0.005 else "down" if change <= -0.005 else None
-    figure = join(
-        [
-            el("small", f"{figures[before]:+.2f} → "),
-            f"{figures[after]:+.2f} ",
-            el("small", f"{change:+.2f}", class_=direction),
-        ]
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("rl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return _tile(name, figure, note)
-
-
-def _best_tier_tile(figures: Figures, tiers_best_first: list[str]) -> Markup | None:
-    before, after = figures.get("heldout_tiers_before"), figures.get("heldout_tiers_after")
-    if not before or not after or not tiers_best_first:
-        return None
-    best = tiers_best_first[0]
-    was, now = before.get(best, 0.0), after.get(best, 0.0)
-    figure = join([el("small", f"{was:.0%} → "), f"{now:.0%}"])
-    return _tile(f"Held-out answers judged “{best}”", figure, "the best tier, before and after")
-
-
-def _tile(name: str, figure: object, note: str) -> Markup:
-    return el(
-        "div",
-        el("p", name, class_="soft"),
-        el("div", figure, class_="figure"),
-        el("p", note, class_="soft"),
-        class_="card tile",
-    )
-
-
-def _config(config: Mapping[str, Any]) -> Markup | None:
-    if not config:
-        return None
-    text = json.dumps(config, indent=2, ensure_ascii=False)
-    shown = el("details", el("summary", "config.json, as resolved"), el("pre", text))
-    return join([el("h2", "Settings"), el("div", shown, class_="card")])
+    return environment.get_template("page.html")

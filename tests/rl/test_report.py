@@ -1,6 +1,9 @@
 """The report: whole, harmless and self-contained, whatever the run holds."""
 
+import base64
+import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -11,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from rl.report import write_report
-from rl.report.charts import Line, line_chart
-from rl.report.digest import digest, tier_colours
+from rl.report.digest import digest
+from rl.report.figures import Line, line_chart, smoothed, stack_chart
+from rl.report.page import page as page_of
+from rl.report.palette import DARK_TWINS, PALETTE, tier_colours
+from rl.report.panels import Panel, Record, Said, Section, Table, read_record
 from rl.runlog import RunLog, read_run
 
 ROOT = Path(__file__).parents[2]
+NAN = float("nan")
 HOSTILE = (
     "</dd></script><script>alert(1)</script><img src=x onerror=alert(1)>"
     "<svg/onload=alert(1)>\"' onmouseover=\"alert(1)\"&lt;style>@import 'http://x'</style>"
@@ -29,6 +36,7 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self.scripts: list[str] = []
         self._open: list[str] = []
         self.unbalanced: list[str] = []
         self.feed(html)
@@ -47,7 +55,9 @@ class Page(HTMLParser):
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if self._open[-1:] not in (["script"], ["style"]):
+        if self._open[-1:] == ["script"]:
+            self.scripts.append(data)
+        elif self._open[-1:] != ["style"]:
             self.texts.append(data)
 
     def tags(self) -> set[str]:
@@ -55,6 +65,14 @@ class Page(HTMLParser):
 
     def count(self, tag: str) -> int:
         return sum(name == tag for name, _ in self.elements)
+
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    def figures(self) -> dict[str, dict]:
+        """Those that the page carries for its script to draw, by title."""
+        boxes = [attributes for _, attributes in self.elements if "data-figure" in attributes]
+        return {str(box["aria-label"]): json.loads(box["data-figure"] or "") for box in boxes}
 
 
 @pytest.fixture
@@ -75,13 +93,14 @@ def test_a_finished_run_has_every_section(run_copy: Path):
         *("Where the time goes", "Best", "Worst", "Most improved", "Most worsened", "Settings"),
     ):
         assert title in headings
-    assert page.count("svg") == 14
+    assert len(page.figures()) == 16
+    assert page.count("table") == 4
     assert page.unbalanced == []
 
 
 def test_the_headline_is_that_of_the_summary(run_copy: Path):
     summary = read_run(run_copy).summary
-    text = "".join(report(run_copy).texts)
+    text = report(run_copy).text()
     assert f"{summary['heldout_before']:+.2f} → {summary['heldout_after']:+.2f}" in text
     assert f"{summary['reward_first']:+.2f} → {summary['reward_last']:+.2f}" in text
 
@@ -94,7 +113,7 @@ def test_the_best_tier_is_known_also_where_only_held_out_answers_reached_it(run_
     for moment in ("before", "after"):
         log.heldout(moment, [{"id": "b", "tier": "same", "reward": 2.0}])
     (run_copy / "summary.json").unlink()
-    assert "Held-out answers judged “same”" in "".join(report(run_copy).texts)
+    assert "Held-out answers judged “same”" in report(run_copy).text()
 
 
 def test_a_hostile_completion_stays_text(run_copy: Path):
@@ -110,9 +129,14 @@ def test_a_hostile_completion_stays_text(run_copy: Path):
     log.config({HOSTILE: HOSTILE})
     page = report(run_copy)
     assert page.texts.count(HOSTILE) > 10
-    assert page.count("script") == 1
+    assert page.count("script") == 2
+    assert page.scripts == clean.scripts
     assert page.tags() <= clean.tags()
     assert page.unbalanced == []
+    drawn = json.dumps(page.figures())
+    assert "onerror" in drawn
+    assert "<script" not in drawn
+    assert "<img" not in drawn
     attributes = {name for _, attributes in page.elements for name in attributes}
     assert not [name for name in attributes if name.startswith("on")]
     assert attributes <= {name for _, attributes in clean.elements for name in attributes}
@@ -123,21 +147,26 @@ def test_the_page_asks_for_nothing_and_lets_nothing_else_run(run_copy: Path):
     page = Page(html)
     attributes = {name for _, attributes in page.elements for name in attributes}
     assert not attributes & {"src", "href", "srcset", "action", "data", "xlink:href"}
-    assert not re.search(r"url\(|@import|https?://", html)
+    ours = html.replace(page.scripts[0], "")
+    assert not re.search(r"url\(|@import|https?://", ours)
     policy = next(a["content"] for _, a in page.elements if "http-equiv" in a)
     assert policy is not None
     assert policy.startswith("default-src 'none'")
-    assert "'unsafe-inline'" not in policy.partition("script-src")[2]
+    allowed = re.findall(r"'sha256-([^']+)'", policy.partition("script-src")[2])
+    digests = [hashlib.sha256(script.encode()).digest() for script in page.scripts]
+    assert allowed == [base64.b64encode(digest).decode() for digest in digests]
+    assert "unsafe" not in policy.partition("script-src")[2]
 
 
 def test_a_run_of_one_generation_has_a_report(make_run, tmp_path: Path):
-    page = report(make_run(tmp_path / "one", generations=1))
-    assert page.count("svg") == 14
-    assert page.count("circle") > 10
+    figures = report(make_run(tmp_path / "one", generations=1)).figures()
+    assert len(figures) == 16
+    assert {trace["type"] for trace in figures["Where the time goes"]["data"]} == {"bar"}
+    assert {trace["mode"] for trace in figures["KL"]["data"]} == {"lines+markers"}
 
 
 def test_a_run_cut_short_has_a_report_that_says_so(make_run, tmp_path: Path):
-    text = "".join(report(make_run(tmp_path / "cut", generations=3, finished=False)).texts)
+    text = report(make_run(tmp_path / "cut", generations=3, finished=False)).text()
     assert "Not finished" in text
     assert "before training" in text
 
@@ -150,7 +179,7 @@ def test_a_run_that_stopped_says_why(run_copy: Path):
 def test_a_run_that_never_began_has_a_report(tmp_path: Path):
     RunLog(tmp_path).config({"seed": 1})
     page = report(tmp_path)
-    assert page.count("svg") == 0
+    assert page.figures() == {}
     assert "Settings" in page.texts
 
 
@@ -160,29 +189,85 @@ def test_metrics_that_were_not_measured_leave_no_chart(tmp_path: Path):
     log.metrics({"generation": 2, "entropy": 1.5})
     log.metrics({"generation": 3, "reward/mean": 0.3, "entropy": float("nan")})
     page = report(tmp_path)
-    assert page.count("svg") == 2
+    assert page.figures().keys() == {"Reward", "Entropy"}
     assert {"Reward", "Entropy"} <= set(page.texts)
 
 
 def test_a_curve_is_broken_where_nothing_was_measured():
-    nan = float("nan")
-    line = Line(name="x", values=[1.0, 2.0, nan, 3.0, 2.0], colour="red")
-    chart = Page(line_chart([1.0, 2.0, 3.0, 4.0, 5.0], [line], label="x"))
-    path = next(a["d"] for tag, a in chart.elements if tag == "path")
-    assert path is not None
-    assert (path.count("M"), path.count("L")) == (2, 2)
+    line = Line(name="x", values=[1.0, NAN, 3.0], colour="red", band=([0.0, 0.0, NAN], [2.0] * 3))
+    band, curve = line_chart([1.0, 2.0, 3.0], [line]).data
+    assert curve.y == (1.0, None, 3.0)
+    assert not curve.connectgaps
+    assert (band.x, band.y) == ((1.0, 2.0, 2.0, 1.0), (2.0, 2.0, 0.0, 0.0))
 
 
-def test_values_far_apart_are_drawn_on_a_logarithmic_scale():
-    lines = [
-        Line(name="far", values=[0.1, 1.0], colour="red"),
-        Line(name="near", values=[1e-5, 1e-4], colour="blue"),
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([1e-5, 1.0], "log"),
+        ([0.0, 1e-5, 1.0], "log"),  # a zero has no place on it and is left out
+        ([-1e-5, 1e-5, 1.0], None),
+        ([0.1, 1.0], None),
+        ([0.0, 0.0], None),
+    ],
+)
+def test_values_far_apart_are_drawn_on_a_logarithmic_scale(values, scale):
+    lines = [Line(name="x", values=values, colour="red")]
+    generations = [float(n) for n in range(len(values))]
+    assert line_chart(generations, lines, log_if_wide=True).layout.yaxis.type == scale
+    assert line_chart(generations, lines).layout.yaxis.type is None
+
+
+def test_a_long_run_is_smoothed_and_what_was_measured_stays_behind_it():
+    values = [float(n % 2) for n in range(100)]
+    generations = [float(n) for n in range(100)]
+    behind, curve = line_chart(generations, [Line(name="x", values=values, colour="blue")]).data
+    assert list(behind.y) == values
+    assert behind.hoverinfo == "skip"
+    assert max(curve.y[10:-10]) - min(curve.y[10:-10]) < 0.25
+    assert (curve.y[0], curve.y[-1]) == (values[0], values[-1])
+
+
+def test_smoothing_neither_fills_gaps_nor_moves_a_slope():
+    assert smoothed([1.0, 2.0, 3.0, 4.0, 5.0], 3) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert smoothed([0.0, 3.0, 0.0, NAN, 4.0], 3)[:3] == [0.0, 1.0, 1.5]
+    assert math.isnan(smoothed([0.0, 3.0, 0.0, NAN, 4.0], 3)[3])
+
+
+def test_a_pile_counts_what_is_missing_as_nothing():
+    layers = [
+        Line(name="a", values=[0.5, NAN], colour="red"),
+        Line(name="b", values=[0.5, 1.0], colour="blue"),
     ]
-    chart = Page(line_chart([1.0, 2.0], lines, label="x"))
-    heights = [float(a["cy"] or 0) for tag, a in chart.elements if tag == "circle"]
-    decade_px = heights[0] - heights[1]
-    assert heights[2] - heights[3] == pytest.approx(decade_px, abs=0.2)
-    assert heights[2] - heights[0] == pytest.approx(4 * decade_px, abs=0.4)
+    below, above = stack_chart([1.0, 2.0], layers).data
+    assert (below.y, above.y) == ((0.5, 0.0), (0.5, 1.0))
+    assert below.stackgroup == above.stackgroup
+
+
+def test_every_colour_of_a_figure_has_its_twin_on_a_dark_screen(recorded_run: Path):
+    lights = [light for light, _ in PALETTE.values()]
+    assert len(set(lights)) == len(lights)
+    used = set(re.findall(r"#[0-9a-f]{6,8}", json.dumps(report(recorded_run).figures())))
+    assert len(used) > 10
+    assert used <= DARK_TWINS.keys()
+
+
+def test_a_stage_adds_its_panels_and_what_it_did_not_measure_is_left_out(run_copy: Path):
+    def loss(record: Record):
+        values = [float(len(record.run.metrics)), 1.0]
+        return line_chart([1.0, 2.0], [Line(name="loss", values=values, colour="blue")])
+
+    table = Table(("task", "accuracy"), [(Said("medqa"), Said("41.2 %", note="38.5 to 43.9"))])
+    sections = [
+        Section("A stage", [Panel("Loss", "Falls.", loss), Panel("None", "", lambda _: None)]),
+        Section("Tasks", [Panel("Accuracy", "With its interval.", lambda _: table)]),
+        Section("Nothing", [Panel("None", "", lambda _: None)]),
+    ]
+    page = Page(page_of(read_record(run_copy), sections))
+    assert page.figures().keys() == {"Loss"}
+    assert page.figures()["Loss"]["data"][0]["y"] == [24.0, 1.0]
+    assert {"A stage", "Loss", "Falls.", "Tasks", "medqa", "38.5 to 43.9"} <= set(page.texts)
+    assert not {"None", "Nothing"} & set(page.texts)
 
 
 def test_best_and_worst_show_each_question_once_and_the_latest_first():
@@ -201,7 +286,7 @@ def test_tiers_are_coloured_by_score_then_gates_then_faults():
     scores = {"wrong": -1.0, "right": 2.0, "half": 0.5}
     found = tier_colours(["fault", "half", "empty", "wrong"], scores)
     assert list(found) == ["right", "half", "wrong", "empty", "fault"]
-    assert (found["right"], found["wrong"]) == ("var(--tier-4)", "var(--tier-0)")
+    assert (found["right"], found["wrong"]) == ("tier-4", "tier-0")
 
 
 def test_the_command_builds_the_report_again_and_refuses_what_is_no_run(run_copy: Path):
@@ -213,3 +298,21 @@ def test_the_command_builds_the_report_again_and_refuses_what_is_no_run(run_copy
     assert refused.returncode == 1
     assert "is not a run folder" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+REPORT_AND_TELL = """
+import sys
+import rl.report, rl.progress, rl.summary, rl.tracking
+print(sorted({"plotly", "jinja2", "scipy", "wandb"} & set(sys.modules)))
+from rl.report.__main__ import main
+main(sys.argv[1:])
+print(sorted({"torch", "trl", "transformers", "wandb", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_a_report_needs_neither_torch_nor_trl_and_drawing_begins_when_it_is_asked_for(
+    run_copy: Path,
+):
+    command = [sys.executable, "-c", REPORT_AND_TELL, run_copy]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", str(run_copy / "report.html"), "[]"]

@@ -1,0 +1,191 @@
+"""What GSPO's runs show: rewards and tiers, the update, the completions, judge and clock."""
+
+from dataclasses import replace
+
+import plotly.graph_objects as go
+
+from rl.report.cases import best, most_improved, most_worsened, worst
+from rl.report.curves import curves, measured, piled_up
+from rl.report.figures import Line, line_chart, share_chart, stack_chart
+from rl.report.panels import Panel, Record, Section
+from rl.runlog import column
+from rl.summary import mean_reward, tier_shares
+
+
+def reward(record: Record) -> go.Figure | None:
+    run = record.run
+    if not any("reward/mean" in row for row in run.metrics):
+        return None
+    generations = column(run.metrics, "generation")
+    mean, std = column(run.metrics, "reward/mean"), column(run.metrics, "reward/std")
+    edges = [(m - s, m + s) for m, s in zip(mean, std, strict=True)]
+    band = ([low for low, _ in edges], [high for _, high in edges])
+    lines = [Line(name="mean ± standard deviation", values=mean, colour="blue", band=band)]
+    before, after = mean_reward(run.heldout_before), mean_reward(run.heldout_after)
+    points = [(0.0, before), (generations[-1], after)]
+    if heldout := [(x, figure) for x, figure in points if figure is not None]:
+        xs, figures = [x for x, _ in heldout], [figure for _, figure in heldout]
+        lines.append(Line(name="held-out questions", values=figures, x=xs, colour="orange"))
+    return line_chart(generations, lines, form="+.2f", height_px=360)
+
+
+def tiers(record: Record) -> go.Figure | None:
+    shares = {f"tier/{tier}": colour for tier, colour in record.tiers.items()}
+    generations = column(record.run.metrics, "generation")
+    layers = [
+        replace(line, name=line.name.removeprefix("tier/")) for line in measured(record, shares)
+    ]
+    return stack_chart(generations, layers) if layers else None
+
+
+def heldout_tiers(record: Record) -> go.Figure | None:
+    moments = {"before": record.run.heldout_before, "after": record.run.heldout_after}
+    bars = {moment: tier_shares(rows) for moment, rows in moments.items() if rows}
+    reached = {tier for shares in bars.values() for tier in shares}
+    colours = {tier: colour for tier, colour in record.tiers.items() if tier in reached}
+    return share_chart(bars, colours) if bars else None
+
+
+def cost(record: Record) -> go.Figure | None:
+    is_paid = any(row.get("judge/usd") for row in record.run.metrics)
+    return curves({"judge/usd": "green"}, form=".4f")(record) if is_paid else None
+
+
+def ratios(record: Record) -> go.Figure | None:
+    metrics = record.run.metrics
+    if not any("ratio/mean" in row for row in metrics):
+        return None
+    mean, low, high = (column(metrics, f"ratio/{name}") for name in ("mean", "min", "max"))
+    line = Line(name="mean, within min and max", values=mean, colour="blue", band=(low, high))
+    return line_chart(column(metrics, "generation"), [line], form=".4f", include=(1.0,))
+
+
+WHAT_THE_JUDGE_SAID = Section(
+    "What the judge said",
+    (
+        Panel("Reward", "What the completions of each generation earned.", reward, True),
+        Panel("Tiers", "Share of completions by verdict, the best at the bottom.", tiers),
+        Panel(
+            "Held-out tiers",
+            "Share of the held-out answers by verdict, before and after training.",
+            heldout_tiers,
+        ),
+    ),
+)
+UPDATE = Section(
+    "The update",
+    (
+        Panel(
+            "KL",
+            "How far the policy is from the reference, from the weights that sampled, "
+            "and how far sampler and trainer disagree on the same weights.",
+            curves(
+                {"kl/ref": "blue", "kl/old": "orange", "kl/sampler": "purple"},
+                form=".2g",
+                log_if_wide=True,
+            ),
+        ),
+        Panel(
+            "Sequence ratio",
+            "New probability of a completion over its old one, averaged over its tokens. "
+            "1 is no change since it was sampled.",
+            ratios,
+        ),
+        Panel(
+            "Clipped",
+            "Share of sequences (and tokens) whose ratio left the trust region.",
+            curves(
+                {
+                    "clip/seq": "blue",
+                    "clip/low": "orange",
+                    "clip/high": "teal",
+                    "clip/token": "purple",
+                },
+                form=".0%",
+            ),
+        ),
+        Panel(
+            "Entropy",
+            "How undecided the policy is, a token. A fall to nothing is collapse.",
+            curves({"entropy": "blue"}),
+        ),
+        Panel(
+            "Effective sample",
+            "What the importance weights leave of the completions, as a share.",
+            curves({"ess": "blue"}, form=".0%", include=(0.0, 1.0)),
+        ),
+        Panel("Gradient norm", "Before it is clipped.", curves({"grad_norm": "blue"})),
+    ),
+)
+COMPLETIONS = Section(
+    "The completions",
+    (
+        Panel(
+            "Length",
+            "Tokens a completion, reasoning included.",
+            curves({"length/mean": "blue", "length/max": "orange"}, form=".0f"),
+        ),
+        Panel(
+            "Nothing to learn from",
+            "Groups whose answers all earned the same, and completions without a vote.",
+            curves(
+                {
+                    "groups/zero_spread": "blue",
+                    "groups/below_spread": "teal",
+                    "rows/dead": "orange",
+                },
+                form=".0f",
+            ),
+        ),
+    ),
+)
+JUDGE_AND_CLOCK = Section(
+    "The judge and the clock",
+    (
+        Panel(
+            "Judge latency",
+            "Seconds until a verdict: the median and the slowest twentieth.",
+            curves({"judge/p50_s": "blue", "judge/p95_s": "orange"}, log_if_wide=True),
+        ),
+        Panel(
+            "Judge faults",
+            "Verdicts that never came, which have no vote, and calls that were tried again.",
+            curves(
+                {"judge/faults": "red", "judge/retries": "orange"}, form=".0f", include=(0.0, 4.0)
+            ),
+        ),
+        Panel("Judge cost", "Dollars since the run began.", cost),
+        Panel(
+            "Sampling speed",
+            "Completion tokens a second.",
+            curves({"rollout/tokens_per_s": "green"}, form=".0f"),
+        ),
+        Panel(
+            "Where the time goes",
+            "Seconds a generation.",
+            piled_up(
+                {
+                    "time/rollout_s": "blue",
+                    "time/judge_wait_s": "orange",
+                    "time/update_s": "purple",
+                },
+                form=".1f",
+            ),
+        ),
+    ),
+)
+READ_SOME = Section(
+    "Answers to read",
+    (
+        Panel("Best", "The best-paid answers, one a question, the latest first.", best, True),
+        Panel("Worst", "The worst-paid ones. Do you agree with the judge?", worst, True),
+        Panel(
+            "Most improved",
+            "Held-out questions whose reward rose most from before training to after it.",
+            most_improved,
+            True,
+        ),
+        Panel("Most worsened", "Those whose reward fell most.", most_worsened, True),
+    ),
+)
+SECTIONS = (WHAT_THE_JUDGE_SAID, UPDATE, COMPLETIONS, JUDGE_AND_CLOCK, READ_SOME)
