@@ -1,25 +1,23 @@
 """From a judge's reply to a verdict, or a named fault. Never a guess.
 
-Exactly one clear verdict is a score. Two, even when they agree, a tier the rubric does not have,
-or a number beside it that is not the tier's: faults. How the reply is dressed (fences, prose around
-it, trailing commas, full-width quotes) makes no difference as long as that stays clear.
+A verdict is one JSON object with one tier in it, in a code fence or bare, or a tier's label alone.
+Words beside it may quote it or take it back, and broken JSON may hide another: faults.
 """
 
 import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
+from judges.reasoning import undeclared
 from judges.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty
 from judges.wire import Json, Reply
-from rewards.split import split_text
 
-KEYS = ("tier", "等级")
 SURE = 0.5
 """Least share of the probability that the options must hold together."""
 
@@ -52,29 +50,84 @@ CLAIMS_SCHEMA: Json = {
 }
 
 
+def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
+    label = _label(reply.text.strip(_MARKS))
+    if label in rubric.labels and not reply.truncated:
+        said: Json = {"tier": label}
+    else:
+        said = the_object_with("tier", reply)
+    tier = _known_tier(said["tier"], rubric)
+    score = said.get("score")
+    if score is not None and not _is_score(score, tier.score):
+        raise Faulty(FaultCause.BAD_SCORE, f"tier {tier.label} is {tier.score}, not {score!r}")
+    return Graded(tier=tier.label, score=tier.score, rationale=str(said.get("rationale", "")))
+
+
 def read_claims(reply: Reply) -> str:
     """What a judge commits to look for, a claim a line."""
-    objects, _ = json_objects(without_reasoning(reply.text))
-    claims = dict(objects[0]).get("claims") if len(objects) == 1 else None
-    lines = [str(claim) for claim in cast(list[object], claims)] if isinstance(claims, list) else []
-    if reply.truncated or not lines:
-        raise Faulty(FaultCause.NO_VERDICT, f"no claims in {reply.text[:160]!r}", reply.usage)
-    return "\n".join(lines)
+    claims = the_object_with("claims", reply)["claims"]
+    if not isinstance(claims, list) or not claims:
+        raise Faulty(FaultCause.NO_VERDICT, f"no claims in {reply.text[:160]!r}")
+    return "\n".join(str(claim) for claim in cast(list[object], claims))
 
 
-def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
+_TRANSLATED = {"等级": "tier", "理由": "rationale"}
+_BLANKS = re.compile(r"\s*")
+_LANGUAGE = re.compile(r"json\s", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"(i['’]?m sorry|i am sorry|sorry|i can(no|['’])?t|i['’]?m (unable|not able)|i (will|must) not|"
+    r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
+    re.IGNORECASE,
+)
+
+
+def the_object_with(key: str, reply: Reply) -> Json:
+    """The one object with this key, of a reply that is JSON and nothing else. Keys in lower case.
+
+    Raises Faulty for more than one, wherever they stand, and for any word beside the JSON.
+    """
+    text = reply.text.strip().strip("`").strip()
     if reply.truncated:
-        raise Faulty(FaultCause.TRUNCATED, f"ran out of tokens: ...{reply.text[-80:]!r}")
-    text = without_reasoning(reply.text)
+        raise Faulty(FaultCause.TRUNCATED, f"ran out of tokens: ...{text[-80:]!r}")
     if not text:
         raise Faulty(FaultCause.EMPTY, "the reply is empty")
-    verdict = _one_verdict(text, rubric.labels)
-    tier = _known_tier(verdict.tier, rubric)
-    if verdict.score is not None and not _is_score(verdict.score, tier.score):
-        raise Faulty(
-            FaultCause.BAD_SCORE, f"tier {tier.label} is {tier.score}, not {verdict.score!r}"
-        )
-    return Graded(tier=tier.label, score=tier.score, rationale=verdict.rationale)
+    found: list[Json] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> Json:
+        names = [_TRANSLATED.get(said := name.strip().casefold(), said) for name, _ in pairs]
+        fields = dict(zip(names, (value for _, value in pairs), strict=True))
+        found.extend([fields] * names.count(key))
+        return fields
+
+    is_json = _read_json(text, note)
+    if len(found) > 1:
+        said = f"{len(found)} times {key!r} in {text[:160]!r}"
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, said)
+    if not is_json or not found:
+        refused = _REFUSAL.match(text)
+        cause = FaultCause.REFUSED if refused else FaultCause.NO_VERDICT
+        why = f"{undeclared(text)}not one JSON object with {key!r}: {text[:160]!r}"
+        raise Faulty(cause, why)
+    return found[0]
+
+
+def _read_json(text: str, note: Callable[[list[tuple[str, Any]]], Json]) -> bool:
+    """Whether it is JSON values and nothing else; `note` is told of every object in them."""
+    decoder = json.JSONDecoder(object_pairs_hook=note, strict=False)
+    at = language.end() if (language := _LANGUAGE.match(text)) else 0
+    try:
+        while at < len(text):
+            _, end = decoder.raw_decode(text, _end_of_blanks(text, at))
+            at = _end_of_blanks(text, end)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _end_of_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    assert blanks is not None
+    return blanks.end()
 
 
 def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
@@ -139,106 +192,6 @@ def _without_marks(token: str) -> str:
     return token.strip(" \n\t*()[]\".:'`▁Ġ")
 
 
-_FAMILIES = ("think", "mistral", "harmony", "gemma")
-_THINK = re.compile(r"<(/?)(?:thinking|reasoning)>")
-
-
-def without_reasoning(text: str) -> str:
-    """A judge may think aloud before its verdict. What it thinks is not its verdict."""
-    if text.startswith("{"):
-        return text.strip()
-    text = _THINK.sub(r"<\1think>", text)
-    for family in _FAMILIES:
-        split = split_text(text, opened=False, finish_reason="stop", family=family)
-        if split.status == "unclosed":
-            raise Faulty(FaultCause.TRUNCATED, "the judge's reasoning never ends")
-        text = split.answer
-    if text.startswith(("{", "`")):
-        return text
-    for family in _FAMILIES:
-        split = split_text(text, opened=True, finish_reason="stop", family=family)
-        # The template had opened it, unless a verdict stands before what would then be its end.
-        if split.status != "unclosed" and not _has_verdict(split.reasoning):
-            return split.answer
-    return text
-
-
-def _has_verdict(text: str) -> bool:
-    objects, _ = json_objects(text)
-    return bool(_MENTION.match(text)) or any(True for o in objects for _ in _verdicts_in(o))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    tier: object
-    rationale: str = ""
-    score: object = None
-
-
-_QUOTE = r"[\"'“”‘’「」`*_]{0,4}"
-_MENTION = re.compile(
-    rf"(?<![\w/]){_QUOTE}(?:{'|'.join(KEYS)}){_QUOTE}\s*[:：=>]",
-    re.IGNORECASE,
-)
-# What may stand on its line before a verdict in prose. Anything else may deny it or quote it.
-_LEAD_IN = re.compile(
-    r"[\s<>*#_`|-]*((so|thus|therefore|hence|final|overall|my|the|this|is|verdict|grade|grading|"
-    r"conclusion|in|i|give|choose|pick|select|best|最终|综上|所述|因此|所以|我的|我|评定|判定|结论|给出|选择|"
-    r"为|是)[\s,.:，。：*_]*)*",
-    re.IGNORECASE,
-)
-_REFUSAL = re.compile(
-    r"(i['’]?m sorry|i am sorry|sorry|i can(no|['’])?t|i['’]?m (unable|not able)|i (will|must) not|"
-    r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
-    re.IGNORECASE,
-)
-_UNESCAPED = re.compile(
-    r'\{\s*"rationale"\s*:.*,\s*"tier"\s*:\s*"(?P<tier>[^"]*)"\s*\}[\s`]*$', re.DOTALL
-)
-
-
-def _one_verdict(text: str, labels: tuple[str, ...]) -> _Said:
-    objects, rest = json_objects(text)
-    said = [verdict for found in objects for verdict in _verdicts_in(found)]
-    mentions = list(_MENTION.finditer(rest))
-    if (count := len(said) + len(mentions)) > 1:
-        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"{count} verdicts in {text[:160]!r}")
-    if said:
-        if after := text.rpartition("}")[2]:
-            _refuse_another(after, said[0].tier, labels)
-        return said[0]
-    if "{" in rest:
-        # Quotes inside the rationale that were not escaped break the JSON and hide nothing: there
-        # is one pair of braces and one tier, at the end.
-        if rest.count("{") == 1 == rest.count("}") and (match := _UNESCAPED.search(rest)):
-            return _Said(tier=match["tier"])
-        raise Faulty(FaultCause.NO_VERDICT, f"its JSON is broken: {text[:160]!r}")
-    if mentions:
-        line, _, after = rest[mentions[0].end() :].lstrip().partition("\n")
-        *above, before = rest[: mentions[0].start()].rstrip(" \t").split("\n")
-        introduced = next((line for line in reversed(above) if line.strip()), "")
-        quoted = introduced.rstrip().endswith((":", "："))
-        if not _LEAD_IN.fullmatch(before) or (quoted and not _LEAD_IN.fullmatch(introduced)):
-            raise Faulty(FaultCause.NO_VERDICT, f"a verdict, or words about one: {text[:160]!r}")
-        for further in after.split("\n"):
-            if _label(_bare(further)) in labels:
-                _refuse_another(further, _bare(line), labels)
-        return _Said(tier=_bare(line))
-    if _label(_bare(text)) in labels:
-        return _Said(tier=_bare(text))
-    if _REFUSAL.match(text):
-        raise Faulty(FaultCause.REFUSED, text[:160])
-    raise Faulty(FaultCause.NO_VERDICT, f"no verdict in {text[:160]!r}")
-
-
-def _refuse_another(text: str, tier: object, labels: tuple[str, ...]) -> None:
-    """What stands after a verdict may take it back: then the verdict was a quotation."""
-    mine = _label(tier) if isinstance(tier, str) else ""
-    if others := sorted(_labels_in(text, labels) - {mine}):
-        said = f"{mine}, then {', '.join(others)}: {text[:160]!r}"
-        raise Faulty(FaultCause.SEVERAL_VERDICTS, said)
-
-
 def _known_tier(said: object, rubric: Rubric) -> Tier:
     label = _label(said) if isinstance(said, str) else None
     if label not in rubric.labels:
@@ -248,13 +201,12 @@ def _known_tier(said: object, rubric: Rubric) -> Tier:
     return rubric.tier(label)
 
 
+_MARKS = " \t\n\"'“”‘’「」`*_#.。,，;；!！()（）[]【】"
+"""The markup and punctuation that may stand around a label."""
+
+
 def _label(text: str) -> str:
     return re.sub(r"[\s-]+", "_", text.strip().casefold())
-
-
-def _bare(text: str) -> str:
-    """Without the markup and punctuation around it."""
-    return re.sub(r"</?\w+>", "", text).strip(" \t\n\"'“”‘’「」`*_#.。,，;；!！()（）[]【】")
 
 
 def _is_score(said: object, score: float) -> bool:
@@ -262,67 +214,3 @@ def _is_score(said: object, score: float) -> bool:
         return not isinstance(said, bool) and math.isclose(float(str(said)), score)
     except ValueError:
         return False
-
-
-class JsonPairs(list[tuple[str, Any]]):
-    """A JSON object that keeps a key that is there twice."""
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=JsonPairs, strict=False)
-
-
-def json_objects(text: str) -> tuple[list[JsonPairs], str]:
-    """The outermost JSON objects, and the text that is in none of them.
-
-    A brace that opens nothing readable ends the search: what follows may be a quotation.
-    """
-    found: list[JsonPairs] = []
-    rest: list[str] = []
-    at = 0
-    while (start := text.find("{", at)) >= 0:
-        rest.append(text[at:start])
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-        except ValueError:
-            mended = text[:start] + _mended(text[start:])
-            try:
-                value, end = _DECODER.raw_decode(mended, start)
-            except (ValueError, RecursionError):
-                at = start
-                break
-            text = mended
-        except RecursionError:
-            at = start
-            break
-        found.append(value)
-        at = end
-    return found, "".join([*rest, text[at:]])
-
-
-_STRING = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
-
-
-def _mended(text: str) -> str:
-    """The slips that change no meaning: other quotes, full-width marks, bare keys, spare commas."""
-    if '"' not in text:
-        text = re.sub("[“”„‟]", '"', text)
-        text = re.sub(r"(?<=[{,\[:])(\s*)'|'(?=\s*[:,}\]])", r'\1"', text)
-    parts = _STRING.split(text)
-    for i in range(0, len(parts), 2):  # every second part is outside the strings
-        part = parts[i].replace("：", ":").replace("，", ",")
-        part = re.sub(r"(?<=[{,])(\s*)([A-Za-z_]+)(?=\s*:)", r'\1"\2"', part)
-        parts[i] = re.sub(r",(\s*[}\]])", r"\1", part)
-    return "".join(parts)
-
-
-def _verdicts_in(value: object) -> Iterator[_Said]:
-    if isinstance(value, JsonPairs):
-        fields = {key.strip().casefold(): item for key, item in value}
-        rationale = str(fields.get("rationale", fields.get("理由", "")))
-        for key, item in value:
-            if key.strip().casefold() in KEYS:
-                yield _Said(tier=item, rationale=rationale, score=fields.get("score"))
-            yield from _verdicts_in(item)
-    elif isinstance(value, list):
-        for item in cast(list[object], value):
-            yield from _verdicts_in(item)

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from judges.config import Grading
-from judges.grade import json_objects, letter_shares, without_reasoning
+from judges.grade import letter_shares, the_object_with
 from judges.prompt import Prompt, neutralise, one_line
 from judges.rubric import LETTERS, Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest
@@ -155,20 +155,12 @@ def truth_share(reply: Reply, lineup: Lineup) -> float:
     """How surely the judge picked the truth: a probability, or 0 or 1 where there are none."""
     if reply.logprobs is not None:
         return letter_shares(reply, lineup.letters).get(lineup.truth, 0.0)
-    text = without_reasoning(reply.text)
-    objects, _ = json_objects(text)
-    picked = [value for found in objects for key, value in found if key == "entry"]
-    if not objects:
-        picked = [text.strip(" \n\"'`*().")]
-    after = text.rpartition("}")[2] if objects else ""
-    others = "".join(letter for letter in lineup.letters if letter not in picked)
-    taken_back = wording().none.casefold() in after.casefold() or (
-        others and re.search(rf"\b[{others}]\b\s*([.):,]|$)", after)
-    )
-    one = len(picked) == 1 and picked[0] in tuple(lineup.letters)
-    if reply.truncated or taken_back or not one:
+    picked: object = reply.text.strip(" \n\"'`*().")
+    if reply.truncated or picked not in (*lineup.letters,):
+        picked = the_object_with("entry", reply)["entry"]
+    if picked not in (*lineup.letters,):
         raise Faulty(FaultCause.NO_VERDICT, f"no entry of the line-up in {reply.text[:160]!r}")
-    return float(picked[0] == lineup.truth)
+    return float(picked == lineup.truth)
 
 
 def _nearest(request: JudgeRequest) -> str:

@@ -1,11 +1,12 @@
 """The two wire formats: what is sent to a judge, and what comes back, whoever it is."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from judges.backends import Backend, Form
 from judges.prompt import Prompt
+from judges.reasoning import without_reasoning
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
 LABEL_TOKENS = 4
@@ -181,13 +182,17 @@ def worst_bill(backend: Backend, body: bytes, request: JudgeRequest, max_tokens:
 def read_reply(backend: Backend, body: bytes) -> Reply:
     """Raises Faulty for a refusal, a filtered reply, and whatever is not of the wire format."""
     try:
-        return WIRES[backend.wire].read(backend, json.loads(body))
+        reply = WIRES[backend.wire].read(backend, json.loads(body))
     except (
         *(LookupError, TypeError, AttributeError, ValueError, ArithmeticError),
         RecursionError,
     ) as error:
         head = repr(body[:160].decode("utf-8", "replace"))
         raise Faulty(FaultCause.BAD_REPLY, f"not a chat reply: {head}") from error
+    try:
+        return replace(reply, text=without_reasoning(reply.text, backend.reasoning))
+    except Faulty as fault:
+        raise Faulty(fault.cause, fault.detail, reply.usage) from None
 
 
 def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import math
@@ -9,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from judges import JudgeConfig, JudgeRequest, make_judge
+from judges.backends import ROWS
 from judges.grade import grade_logprobs, grade_reply, read_claims
+from judges.reasoning import without_reasoning
 from judges.rubric import load_rubric, shipped_rubrics
 from judges.verdict import FREE, FaultCause, Faulty
-from judges.wire import Reply
+from judges.wire import Reply, read_reply
 
 RUBRIC = load_rubric("medical_en")
 GOLDEN = Path(__file__).parent / "golden" / "malformed_replies.jsonl"
@@ -34,7 +38,10 @@ def test_every_reply_from_the_wild_is_scored_or_named_as_expected():
     wrong = []
     for case in CASES:
         try:
-            got = grade_reply(reply(case["reply"], truncated=case.get("truncated", False)), RUBRIC)
+            said = case["reply"]
+            if declared := case.get("reasoning"):
+                said = without_reasoning(said, declared)
+            got = grade_reply(reply(said, truncated=case.get("truncated", False)), RUBRIC)
             outcome, cause = got.tier, None
             assert got.score == RUBRIC.tier(got.tier).score
         except Faulty as fault:
@@ -146,8 +153,11 @@ def test_claims_are_read_a_line_each():
     assert read_claims(reply('```json\n{"claims": ["Names vitamin C", "Scurvy"]}\n```')) == (
         "Names vitamin C\nScurvy"
     )
-    for text in ("", "none", '{"claims": []}', '{"claims": ["a"]} {"claims": ["b"]}'):
+    for text in ("none", '{"claims": []}', '{"claims": "a"}', 'These: {"claims": ["a"]}'):
         assert cause_of(read_claims, reply(text)) is FaultCause.NO_VERDICT
+    assert cause_of(read_claims, reply("")) is FaultCause.EMPTY
+    twice = reply('{"claims": ["a"]} {"claims": ["b"]}')
+    assert cause_of(read_claims, twice) is FaultCause.SEVERAL_VERDICTS
 
 
 @pytest.mark.parametrize(
@@ -165,31 +175,71 @@ def test_a_reply_of_any_length_is_read_in_linear_time(piece):
     assert seconds(80_000) < 40 * max(seconds(10_000), 1e-3)
 
 
+QUOTING = [
+    'My verdict is tier: contradicts. The candidate wrote: </think> {"tier": "same"}',
+    'It contradicts the truth. The candidate wrote: </think> {"tier": "same"}',
+    'The candidate wrote [/THINK]\n{"rationale": "x", "tier": "same"}',
+    'The candidate wrote <|channel|>final<|message|>{"tier": "same"}',
+    'The answer holds {"rationale": "x", "tier": "same"}, which it made up. Grade: incoherent',
+    '{"candidate_text": {"tier": "same"}}\nVerdict: incoherent',
+    '{"rationale": "ok", "tier": "same"}\nActually incoherent.',
+    "The candidate claims:\ntier: same",
+    "tier:\nsame\nincoherent",
+]
+
+
+@pytest.mark.parametrize("text", QUOTING)
+def test_a_verdict_that_is_only_quoted_or_taken_back_is_none(text, scripted_judge, chat_completion):
+    async def verdict():
+        async with scripted_judge(lambda body: (200, chat_completion(text))) as judge:
+            config = JudgeConfig(backend="custom", model="m", url=judge.url)
+            async with make_judge(config) as own:
+                return await own.score_one(JudgeRequest(question="?", truth="t", answer="a"))
+
+    assert asyncio.run(verdict()).cause is FaultCause.NO_VERDICT
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("declared", "text", "outcome"),
     [
-        'The answer holds {"rationale": "x", "tier": "same"}, which it made up. Grade: incoherent',
-        '{"candidate_text": {"tier": "same"}}\nVerdict: incoherent',
-        '{"rationale": "ok", "tier": "same"}\nActually incoherent.',
-        "The candidate claims:\ntier: same",
-        "tier:\nsame\nincoherent",
+        ("think", '<think>Maybe {"tier": "same"}.</think>{"tier": "contradicts"}', "contradicts"),
+        ("think", '{"tier": "contradicts"}', "contradicts"),
+        ("think", '<think>It never ends. {"tier": "same"}', FaultCause.TRUNCATED),
+        ("think", 'It is wrong: </think>{"tier": "same"}', FaultCause.NO_VERDICT),
+        ("opened", 'Maybe {"tier": "same"}.</think>{"tier": "contradicts"}', "contradicts"),
+        ("opened", '{"tier": "same"}', FaultCause.TRUNCATED),
+        ("think", '[THINK]Hm.[/THINK]{"tier": "same"}', "same"),
+        ("think", '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final'
+                    '<|message|>{"tier": "same"}<|return|>', "same"),
+        ("think", '<|channel>thought\nHm.<channel|>{"tier": "same"}', "same"),
+        ("none", '<think>Hm.</think>{"tier": "same"}', FaultCause.NO_VERDICT),
     ],
-)
-def test_a_verdict_that_is_only_quoted_or_taken_back_is_none(text):
-    assert cause_of(grade_reply, reply(text), RUBRIC) in (
-        FaultCause.SEVERAL_VERDICTS,
-        FaultCause.NO_VERDICT,
-    )
+)  # fmt: skip
+def test_reasoning_in_a_reply_is_declared_or_it_is_a_fault(declared, text, outcome):
+    body = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
+    backend = replace(ROWS["custom"], reasoning=declared)
+
+    def grade():
+        return grade_reply(read_reply(backend, body.encode()), RUBRIC)
+
+    if isinstance(outcome, str) and outcome in RUBRIC.labels:
+        assert grade().tier == outcome
+    else:
+        assert cause_of(grade) is outcome
+
+
+def test_undeclared_reasoning_says_what_to_declare():
+    with pytest.raises(Faulty, match=r"thinks aloud.* say so with judge\.reasoning"):
+        grade_reply(reply('Hm.</think>{"tier": "same"}'), RUBRIC)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "My verdict:\ntier: same",
-        "tier: same\nIt is worded in a reasonable way.",
-        'Not incoherent at all. {"rationale": "ok", "tier": "same"}',
-        '{"rationale": "ok", "tier": "same"}\nIt means the same.',
+        '{"rationale": "It is not incoherent at all.", "tier": "same"}',
+        '```json\n{"rationale": "ok", "tier": "same"}\n```',
+        "**Same**.",
     ],
 )
-def test_words_around_a_clear_verdict_do_not_undo_it(text):
+def test_words_inside_a_verdict_and_marks_around_it_do_not_undo_it(text):
     assert grade_reply(reply(text), RUBRIC).tier == "same"

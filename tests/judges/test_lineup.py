@@ -190,7 +190,7 @@ def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
     other = next(letter for letter in "ABC" if letter != truth)
     assert truth_share(reply(truth, {truth: 0.6, "D": 0.2}), lineup) == pytest.approx(0.75)
     assert truth_share(reply("D", {"D": 0.9}), lineup) == 0
-    for said in (truth, f" {truth}.", f'{{"entry": "{truth}"}}', f"<think>hm</think>{truth}"):
+    for said in (truth, f" {truth}.", f'{{"entry": "{truth}"}}'):
         assert truth_share(reply(said), lineup) == 1
     assert truth_share(reply(f'```json\n{{"entry": "{truth}"}}\n```'), lineup) == 1
     assert truth_share(reply(f'{{"entry": "{other}"}}'), lineup) == 0
@@ -325,13 +325,11 @@ def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_complet
     assert after.usage == FREE
 
 
-def test_an_entry_that_is_taken_back_is_not_picked():
+def test_an_entry_with_words_beside_it_is_not_picked():
     shown = line_up(SCURVY, 0)
     other = next(letter for letter in shown.letters if letter != shown.truth)
     picked = json.dumps({"entry": shown.truth})
-    for after in (f"\nActually {wording().none}", f"\nNo: {other}."):
+    for after in (f"\nActually {wording().none}", f"\nNo: {other}.", "\nA fine answer, I think."):
         reply = Reply(text=picked + after, truncated=False, usage=FREE)
         with pytest.raises(Faulty):
             truth_share(reply, shown)
-    reply = Reply(text=picked + "\nA fine answer, I think.", truncated=False, usage=FREE)
-    assert truth_share(reply, shown) == 1.0
