@@ -1,61 +1,107 @@
-"""What a run says in the terminal: one live line, and a table at the end."""
+"""What a run says in the terminal: a line a generation, what goes on now, and tables at the end."""
 
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 # most wanted first: a narrow terminal drops from the end
 FIELDS = ("reward", "eta", "kl", "clip", "speed", "judge", "faults")
 SHOWN_AS = ("reward", "kl", "clip", "speed", "judge", "faults", "eta")
 
+BAR_FROM_COLUMNS = 80
+
 
 class Progress:
-    """Rewrites one line on a terminal; elsewhere prints one line a generation."""
+    """One line a generation. On a terminal, a live line under them says what goes on.
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    `done` generations were done before, by the run that this one resumes.
+    """
+
+    def __init__(self, total: int, stream: TextIO | None = None, *, done: int = 0) -> None:
         self._total = total
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._done = done
+        self._console = _console(stream or sys.stderr)
         self._rows: list[Mapping[str, Any]] = []
-        self._line = ""
+        self._eta_s: float | None = None
+        self._phase = ""
+        self._generation_ended_s = self._phase_began_s = time.monotonic()
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
 
     def generation(self, row: Mapping[str, Any]) -> None:
         """A generation is done; `row` is its line of metrics.jsonl."""
         self._rows.append(row)
-        eta_s = remaining_s(self._rows, self._total)
-        self._line = format_line(row, self._total, eta_s, self._width())
-        self._write(self._line)
+        self._done = row["generation"]
+        self._eta_s = remaining_s(self._rows, self._total)
+        self._generation_ended_s = time.monotonic()
+        self.note(format_line(row, self._total, self._eta_s, self._console.width))
 
     def phase(self, what: str) -> None:
         """What the next generation is busy with. Only a live line shows it."""
+        self._phase, self._phase_began_s = what, time.monotonic()
+        if self._console.is_interactive and not self._live:
+            self._live = Live(
+                get_renderable=self._status,
+                console=self._console,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
+            self._live.start()
         if self._live:
-            done = self._rows[-1]["generation"] if self._rows else 0
-            head = f"generation {done + 1}/{self._total}  {what}"
-            rest = self._line.partition("  ")[2]
-            self._write(f"{head}  | last: {rest}" if rest else head)
+            self._live.refresh()
 
     def note(self, what: str) -> None:
         """Something to be read later too: it gets a line of its own."""
-        self._stream.write(f"\r\x1b[2K{what}\n" if self._live else what + "\n")
-        self._stream.flush()
+        self._console.print(what, soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the cursor on a line of its own."""
-        if self._live and self._line:
-            self._stream.write("\n")
-            self._stream.flush()
+        """Take the live line away, and leave the terminal as it was."""
+        if self._live:
+            self._live.stop()
+            self._live = None
 
-    def _width(self) -> int:
-        if not self._live:
-            return 200
-        return (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1
+    def _status(self) -> Table:
+        now_s = time.monotonic()
+        parts = [
+            self._spinner,
+            f"generation {min(self._done + 1, self._total)}/{self._total}",
+            f"{self._phase} {duration(now_s - self._phase_began_s)}",
+        ]
+        if self._console.width >= BAR_FROM_COLUMNS:
+            parts.insert(2, ProgressBar(self._total, self._done, width=20))
+        if self._eta_s is not None:
+            left_s = max(0.0, self._eta_s - (now_s - self._generation_ended_s))
+            parts.append(f"ETA {duration(left_s)}")
+        line = Table.grid(padding=(0, 2, 0, 0))
+        for _ in parts:
+            line.add_column(no_wrap=True)
+        line.add_row(*parts)
+        return line
 
-    def _write(self, line: str) -> None:
-        self._stream.write(f"\r\x1b[2K{line[: self._width()]}" if self._live else line + "\n")
-        self._stream.flush()
+
+def _console(stream: TextIO) -> Console:
+    """Escape codes only on a terminal; elsewhere lines are as long as they are."""
+    is_terminal = stream.isatty()
+    return Console(
+        file=stream,
+        force_terminal=is_terminal,
+        force_jupyter=False,
+        width=None if is_terminal else 200,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def format_line(row: Mapping[str, Any], total: int, eta_s: float | None, width: int) -> str:
@@ -112,12 +158,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest_s:02d} s" if minutes else f"{rest_s} s"
 
 
-def format_summary(summary: Mapping[str, Any]) -> str:
-    """The table at the end of a run. `folder` and `experiment` add where things are, what next."""
-    lines = [f"{'':24}{'before':>10}{'after':>10}{'change':>10}"]
-    lines += _change_row("held-out reward", summary, "heldout_before", "heldout_after")
-    lines += _change_row("training reward", summary, "reward_first", "reward_last")
-    lines += _tier_rows(summary)
+def print_summary(summary: Mapping[str, Any], stream: TextIO | None = None) -> None:
+    """The tables at the end of a run. `folder` and `experiment` add where things are, what next."""
+    console = _console(stream or sys.stdout)
+    changes = [
+        *_change_row("held-out reward", summary, "heldout_before", "heldout_after"),
+        *_change_row("training reward", summary, "reward_first", "reward_last"),
+        *_tier_rows(summary),
+    ]
     facts = {
         "generations": summary.get("generations"),
         "optimizer steps": summary.get("steps"),
@@ -125,27 +173,46 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         "judge faults": summary.get("judge_faults"),
         "judge cost": f"${usd:.4f}" if (usd := summary.get("judge_usd")) else None,
     }
-    lines += [""] + [
-        f"{name:24}{value!s:>10}" for name, value in facts.items() if value is not None
-    ]
+    if changes:
+        console.print(_table(("", "before", "after", "change"), changes), "")
+    console.print(_table(("", ""), [(k, str(v)) for k, v in facts.items() if v is not None]))
     if folder := summary.get("folder"):
-        lines += ["", *_where(Path(folder), summary)]
-    return "\n".join(lines)
+        console.print("", *_where(Path(folder), summary), sep="\n", soft_wrap=True)
 
 
-def _change_row(name: str, summary: Mapping[str, Any], before: str, after: str) -> list[str]:
+Cells = tuple[str | Text, ...]
+
+
+def _table(header: Sequence[str], rows: Sequence[Cells]) -> Table:
+    """Names at the left, figures at the right."""
+    table = Table(box=None, padding=0, show_header=any(header), header_style="none")
+    for name in header:
+        is_first = not table.columns
+        table.add_column(
+            name,
+            justify="left" if is_first else "right",
+            min_width=24 if is_first else 10,
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _change_row(name: str, summary: Mapping[str, Any], before: str, after: str) -> list[Cells]:
     if before not in summary or after not in summary:
         return []
     was, now = summary[before], summary[after]
-    return [f"{name:24}{was:>+10.2f}{now:>+10.2f}{now - was:>+10.2f}"]
+    change = Text(f"{now - was:+.2f}", style="green" if now > was else "red" if now < was else "")
+    return [(name, f"{was:+.2f}", f"{now:+.2f}", change)]
 
 
-def _tier_rows(summary: Mapping[str, Any]) -> list[str]:
+def _tier_rows(summary: Mapping[str, Any]) -> list[Cells]:
     was, now = summary.get("heldout_tiers_before"), summary.get("heldout_tiers_after")
     if not was or not now:
         return []
     rows = [(tier, was.get(tier, 0.0), now.get(tier, 0.0)) for tier in dict.fromkeys([*now, *was])]
-    return [f"  {tier:22}{a:>10.0%}{b:>10.0%}{100 * (b - a):>+8.0f} %" for tier, a, b in rows]
+    return [(f"  {tier}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} %") for tier, a, b in rows]
 
 
 def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:

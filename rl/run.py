@@ -21,7 +21,7 @@ from rl.data import Prompt, load_rows, to_prompts
 from rl.models import resolve_model
 from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
 from rl.preflight import judge_of, outlook, with_ledger
-from rl.progress import Progress, format_summary
+from rl.progress import Progress, print_summary
 from rl.ranks import FirstIsGone, Ranks, is_first
 from rl.report import write_report
 from rl.rollout.background import Background
@@ -283,7 +283,8 @@ def _conclude(
     log.summary(summary)
     write_report(log.folder)
     tracker.finish(summary, failed=stopped is not None)
-    print("\n" + format_summary(summary), flush=True)
+    print()
+    print_summary(summary)
     if stopped:
         _say(f"\nthe run stopped before its end: {stopped}")
     return 1 if stopped else 0

@@ -3,14 +3,20 @@
 import fcntl
 import io
 import os
+import re
 import struct
+import subprocess
 import sys
 import termios
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from rl.progress import Progress, duration, format_line, format_summary, remaining_s
+from rl.progress import Progress, duration, format_line, print_summary, remaining_s
 
+ROOT = Path(__file__).parents[2]
 ROW = {
     "generation": 7,
     "seconds": 95.0,
@@ -75,28 +81,131 @@ def test_a_pipe_gets_one_plain_line_a_generation():
     )
 
 
-def test_a_terminal_has_its_line_rewritten_and_is_left_on_a_fresh_one():
+def test_a_pipe_gets_no_escape_codes_whatever_is_forced(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    pipe = io.StringIO()
+    progress = Progress(40, pipe)
+    progress.phase("sampling")
+    progress.generation(ROW)
+    progress.note("The judge is back after 1 s. " * 20)
+    progress.close()
+    print_summary({"reward_first": 0.0, "reward_last": 1.0}, pipe)
+    assert "\x1b" not in pipe.getvalue()
+    assert pipe.getvalue().count("\n") == 5
+
+
+def test_a_resumed_run_goes_on_counting():
+    said = on_a_terminal("progress = Progress(40, done=6); progress.phase('sampling')")
+    assert "generation 7/40" in said
+
+
+def on_a_terminal(code: str, columns: int = 80, **environment: str) -> str:
+    """All that this code writes to a terminal, escape codes included."""
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 44, 0, 0))
-    with os.fdopen(theirs, "w") as terminal:
-        progress = Progress(40, terminal)
-        progress.phase("sampling")
-        progress.generation(ROW)
-        progress.phase("updating")
-        progress.close()
-        shown = os.read(ours, 4096).decode()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"import signal, sys\nfrom rl.progress import Progress\n{code}"],
+        cwd=ROOT,
+        env={**inherited, "TERM": "xterm-256color", **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    written = b""
+    while chunk := _read(ours):
+        written += chunk
     os.close(ours)
-    *rewritten, after = shown.split("\r\x1b[2K")
-    lines = [line.rstrip("\r\n") for line in [*rewritten[1:], after]]
-    assert lines[0] == "generation 1/40  sampling"
-    assert lines[1].startswith("generation 7/40  reward +0.42")
-    assert lines[2].startswith("generation 8/40  updating  | last: reward")
-    assert max(map(len, lines)) <= 43
-    assert after.endswith("\n")
+    child.wait()
+    return written.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # nobody holds the other end any more
+        return b""
+
+
+def screen(written: str) -> list[str]:
+    """What is left to be seen of it."""
+    lines, row, column = [""], 0, 0
+    for count, command, text in re.findall(r"\x1b\[([\d?;]*)([A-Za-z])|([^\x1b])", written):
+        match command, text:
+            case "A", _:
+                row -= int(count or 1)
+            case "K", _:
+                lines[row] = ""
+            case _, "\r":
+                column = 0
+            case _, "\n":
+                row += 1
+                lines += [""] * (row + 1 - len(lines))
+            case "", _:
+                before, after = lines[row][:column].ljust(column), lines[row][column + 1 :]
+                lines[row] = before + text + after
+                column += 1
+    return [line.rstrip() for line in lines]
+
+
+LIVE = f"""
+progress = Progress(40)
+progress.phase("sampling and judging")
+print("a library warns", file=sys.stderr)
+progress.generation({ROW})
+progress.phase("updating")
+"""
+INTERRUPTED = f"""
+try:
+{textwrap.indent(LIVE, "    ")}
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    progress.close()
+    print("interrupted")
+"""
+
+
+def test_a_terminal_shows_what_goes_on_and_keeps_only_what_is_done():
+    said = on_a_terminal(LIVE + "progress.close()")
+    assert "generation 1/40" in said
+    assert "sampling and judging 0 s" in said
+    assert "generation 8/40" in said
+    assert "updating 0 s" in said
+    left = [line for line in screen(said) if line]
+    assert left == [
+        "a library warns",
+        "generation 7/40  reward +0.42 ±0.61  KL 0.0031  clip 14%  121 tok/s",
+    ]
+
+
+def test_an_interrupt_leaves_a_clean_terminal():
+    said = on_a_terminal(INTERRUPTED)
+    assert [line for line in screen(said) if line][-1] == "interrupted"
+    assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")  # the cursor is shown again
+
+
+def test_a_narrow_terminal_has_lines_that_fit():
+    said = on_a_terminal(LIVE + "progress.close()", columns=44)
+    assert max(map(len, screen(said))) <= 44
+    assert "generation 7/40  reward +0.42 ±0.61" in screen(said)
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_that_wants_no_colour_gets_none(environment: dict[str, str]):
+    said = on_a_terminal(LIVE + "progress.close()", **environment)
+    assert not re.search(r"\x1b\[(\d+;)*[34]\d", said)
+    assert "generation 7/40" in said
+
+
+def summary_of(figures: Mapping[str, object]) -> str:
+    said = io.StringIO()
+    print_summary(figures, said)
+    return said.getvalue()
 
 
 def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
-    table = format_summary(
+    table = summary_of(
         {
             "heldout_before": -0.31,
             "heldout_after": 0.94,
@@ -126,11 +235,11 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
 
 def test_a_paid_run_cut_short_is_started_again_on_its_ledger(tmp_path):
     summary = {"folder": str(tmp_path), "experiment": "mine.py", "stopped": "interrupted"}
-    assert f"mine.py --from {tmp_path}/config.json\n" in format_summary(summary) + "\n"
+    assert f"mine.py --from {tmp_path}/config.json\n" in summary_of(summary)
     (tmp_path / "judge.sqlite").touch()
     ledger = f"mine.py --from {tmp_path}/config.json --judge.ledger {tmp_path}/judge.sqlite  #"
-    assert ledger in format_summary(summary)
-    assert ledger not in format_summary(summary | {"stopped": None})
+    assert ledger in summary_of(summary)
+    assert ledger not in summary_of(summary | {"stopped": None})
 
 
 def test_commands_are_those_of_this_environment(tmp_path, monkeypatch):
@@ -141,11 +250,11 @@ def test_commands_are_those_of_this_environment(tmp_path, monkeypatch):
         (tmp_path / ".venv/bin" / name).touch(mode=0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python3"))
     monkeypatch.setenv("PATH", "/usr/bin")
-    assert "  .venv/bin/wandb leet runs/x/wandb\n" in format_summary(summary)
+    assert "  .venv/bin/wandb leet runs/x/wandb\n" in summary_of(summary)
     monkeypatch.setenv("PATH", f"{tmp_path}/.venv/bin:/usr/bin")
-    assert "  wandb leet runs/x/wandb\n" in format_summary(summary)
+    assert "  wandb leet runs/x/wandb\n" in summary_of(summary)
 
 
 def test_the_table_of_a_run_cut_short_has_what_there_is():
-    table = format_summary({"reward_first": 0.1, "heldout_before": 0.2, "seconds": 5.0})
-    assert table.split() == ["before", "after", "change", "time", "5", "s"]
+    table = summary_of({"reward_first": 0.1, "heldout_before": 0.2, "seconds": 5.0})
+    assert table.split() == ["time", "5", "s"]
