@@ -30,10 +30,12 @@ from judges.lineup import (
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import Rubric
 from judges.together import all_to_their_end
-from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Scored
+from judges.verdict import FREE, JudgeRequest, Scored
 from judges.wire import Reply
 
 COMMITMENT = "commitment"
+CLAIMS_KEPT = 4096
+"""In memory, for a run without a ledger; the oldest goes first."""
 
 
 class Asker:
@@ -43,7 +45,7 @@ class Asker:
         self._config = config
         self._abilities = Abilities(backend, logprobs=config.grading == "labels")
         self._exchange = Exchange(backend, self._abilities, means)
-        self._claims: dict[str, asyncio.Task[str]] = {}
+        self._claims: dict[str, str] = {}
 
     def holds(self, request: JudgeRequest) -> bool:
         """Whether the ledger has its verdict already."""
@@ -74,8 +76,7 @@ class Asker:
             may_be_logprobs=True,
             seed=sample if self._config.samples > 1 else None,
         )
-        answer = await self._exchange.answer(question, deadline)
-        graded = await self._exchange.conclude(answer, self._grade)
+        graded, answer = await self._exchange.read(question, deadline, self._grade)
         scored = Scored(
             tier=graded.tier,
             score=graded.score,
@@ -123,9 +124,9 @@ class Asker:
             max_tokens=self._config.max_reply_tokens,
             may_be_logprobs=True,
         )
-        answer = await self._exchange.answer(question, deadline)
-        share = await self._exchange.conclude(answer, lambda reply: truth_share(reply, lineup))
-        return share, answer
+        return await self._exchange.read(
+            question, deadline, lambda reply: truth_share(reply, lineup)
+        )
 
     def _grade(self, reply: Reply) -> Graded:
         by_logprobs = self._config.grading == "labels" and reply.logprobs is not None
@@ -135,21 +136,8 @@ class Asker:
         """What the judge will look for, written once a question, before it saw any answer."""
         unanswered = replace(request, answer="")
         key = self.means.setup.key(unanswered, sample=COMMITMENT)
-        while True:
-            is_mine = key not in self._claims
-            if is_mine:
-                self._claims[key] = asyncio.create_task(self._commit(key, unanswered, deadline))
-            task = self._claims[key]
-            try:
-                return await asyncio.shield(task)
-            except Exception as error:
-                if self._claims.get(key) is task:
-                    del self._claims[key]
-                another_was_late = isinstance(error, Faulty) and error.cause is FaultCause.DEADLINE
-                if is_mine or not another_was_late:
-                    raise
-
-    async def _commit(self, key: str, unanswered: JudgeRequest, deadline: float) -> str:
+        if (known := self._claims.get(key)) is not None:
+            return known
         prompt = commitment_prompt(unanswered, self._rubric)
         question = Question(
             key=key,
@@ -160,9 +148,8 @@ class Asker:
             max_tokens=self._config.max_reply_tokens,
             may_be_logprobs=False,
         )
-        answer = await self._exchange.answer(question, deadline)
-        return await self._exchange.conclude(answer, read_claims)
-
-    def close(self) -> None:
-        for task in self._claims.values():
-            task.cancel()
+        claims, _ = await self._exchange.read(question, deadline, read_claims)
+        if len(self._claims) >= CLAIMS_KEPT:
+            del self._claims[next(iter(self._claims))]
+        self._claims[key] = claims
+        return claims

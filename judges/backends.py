@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from judges.config import JudgeConfig, Reasoning
 from judges.verdict import Usage
 
+CACHE_WRITE = 1.25
+"""What a token costs that is written to Anthropic's cache, in prompt tokens."""
 Form = Literal["json_schema", "json_object", "text"]
 
 
@@ -27,6 +29,8 @@ class Backend:
     """The best form it is known to hold to; the next is tried when it refuses."""
     logprobs: bool = True
     reasoning: Reasoning = "none"
+    cache_from_tokens: int | None = None
+    """The shortest system prompt that its model caches when told to."""
     max_tokens_field: str = "max_tokens"
     timeout_s: float = 60.0
     reply_s: float = 2.0
@@ -41,8 +45,10 @@ class Backend:
         """Read where it is sent and nowhere else, so that no object holds it."""
         return os.environ.get(self.key_env or "", "").strip() or None
 
-    def bill(self, tokens_in: int, tokens_out: int, cached: int = 0) -> Usage:
-        usd = (tokens_in * self.usd_per_m_in + tokens_out * self.usd_per_m_out) / 1e6
+    def bill(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0) -> Usage:
+        """`written`: those of `tokens_in` that went into a cache, which some hosts charge for."""
+        priced_in = tokens_in + written * (CACHE_WRITE - 1)
+        usd = (priced_in * self.usd_per_m_in + tokens_out * self.usd_per_m_out) / 1e6
         return Usage(
             input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached, usd=usd
         )
@@ -79,6 +85,7 @@ ROWS = {
             key_env="ANTHROPIC_API_KEY",
             wire="anthropic",
             logprobs=False,
+            cache_from_tokens=4096,
             usd_per_m_in=1.0,
             usd_per_m_out=5.0,
         ),
@@ -111,6 +118,8 @@ ROWS = {
 }
 
 
+SERVED_HERE = ("rules", "vllm", "ollama", "llamacpp", "replay")
+"""Free, whatever the model, where the row says they are."""
 BLOT = "***"
 SECRET = 8
 """Characters from which a value in a URL may be a key."""
@@ -212,12 +221,28 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
             f"judge.model is missing: backend {config.backend} has no default. Name {what} with "
             "--judge.model"
         )
+    if config.max_usd is not None and not _is_priced(config, row):
+        raise ValueError(
+            f"judge.max_usd is {config.max_usd} and nobody has said what backend {config.backend} "
+            f"charges for {backend.model} there: a row's prices are for its own model and host. "
+            "Give judge.usd_per_m_in and judge.usd_per_m_out (0 where it is free), or limit "
+            "judge.max_calls and judge.max_tokens instead"
+        )
     if config.grading == "labels" and not backend.logprobs:
         raise ValueError(
             f"judge.grading is labels, and backend {config.backend} gives no log-probs. "
             "Use --judge.grading schema"
         )
     return backend
+
+
+def _is_priced(config: JudgeConfig, row: Backend) -> bool:
+    """Whether a limit on money can hold: by the row's own prices, or by prices that were given."""
+    if config.usd_per_m_in is not None and config.usd_per_m_out is not None:
+        return True
+    is_rows_own = config.url in (None, row.url) and config.model in (None, row.model)
+    is_on_this_machine = row.name in SERVED_HERE and config.url in (None, row.url)
+    return is_rows_own or is_on_this_machine
 
 
 def named(config: JudgeConfig, entry: str) -> JudgeConfig:

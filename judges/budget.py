@@ -60,6 +60,11 @@ class Budget:
         self._tokens -= worst.tokens
         self._usd += actual.usd - worst.usd
 
+    def unsent(self, worst: Usage) -> None:
+        """It never reached anyone: no call, and no money."""
+        self.release(worst)
+        self._calls -= 1
+
     def release(self, worst: Usage) -> None:
         """A call that was sent and not billed: it counts as a call and costs nothing."""
         self.settle(worst, FREE)

@@ -36,8 +36,10 @@ class Call:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes
-    key: str | None = None
-    """Equal keys in flight share one reply."""
+    key: str = ""
+    """Its place in the ledger."""
+    twin: str = ""
+    """Calls in flight with the same share one reply; empty shares with none."""
     worst: Usage = FREE
     """The most it can cost."""
     before_send: Callable[[], Awaitable[None]] | None = None

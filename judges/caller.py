@@ -61,19 +61,19 @@ class Caller:
     async def call(self, call: Call, deadline: float | None = None) -> HttpReply | CallFailure:
         """`deadline` is a time of the running loop's clock."""
         deadline = math.inf if deadline is None else deadline
-        if call.key is None:
+        if not call.twin:
             return await self._call(call, deadline)
-        while (twin := self._in_flight.get(call.key)) is not None:
+        while (twin := self._in_flight.get(call.twin)) is not None:
             outcome = await _result_of(twin, deadline)
             if outcome is not None:
                 return replace(outcome, shared=True)
-        mine = self._in_flight[call.key] = asyncio.get_running_loop().create_future()
+        mine = self._in_flight[call.twin] = asyncio.get_running_loop().create_future()
         outcome = None
         try:
             outcome = await self._call(call, deadline)
             return outcome
         finally:
-            del self._in_flight[call.key]
+            del self._in_flight[call.twin]
             mine.set_result(outcome)
 
     def settle(self, call: Call, actual: Usage) -> None:

@@ -63,22 +63,36 @@ class Exchange:
         self._url = endpoint(backend.url or "", self._wire.path)
         self._url_secrets = secrets_in(self._url)
 
-    async def answer(self, question: Question, deadline: float) -> Answer:
-        """From the ledger, or asked for; in a lesser form where the backend refuses the best."""
+    async def read(
+        self, question: Question, deadline: float, read: Callable[[Reply], T]
+    ) -> tuple[T, Answer]:
+        """What the reply says, from the ledger or asked for. What it cannot say is asked again."""
         means = self._means
         if means.ledger and (stored := means.ledger.find(question.key)):
-            reply = read_reply(self._backend, stored.reply)
-            return Answer(key=question.key, reply=reply, raw=stored.reply, cached=True)
+            try:
+                reply = read_reply(self._backend, stored.reply)
+                found = Answer(key=question.key, reply=reply, raw=stored.reply, cached=True)
+                return read(reply), found
+            except Faulty:
+                if means.caller is None:
+                    raise
+        answer = await self._answer(question, deadline)
+        return await self._conclude(answer, read), answer
+
+    async def _answer(self, question: Question, deadline: float) -> Answer:
+        """In a lesser form where the backend refuses the best."""
+        means = self._means
         if means.caller is None:
             raise Faulty(FaultCause.NOT_RECORDED, "the ledger holds no answer to this request")
+        lost: list[Usage] = []
         while True:
             terms = self._abilities.terms(may_be_logprobs=question.may_be_logprobs)
-            call = self._call(question, terms)
+            call = self._call(question, terms, lost)
             http = await self._sent(means.caller, call, deadline)
             if http.status >= 300:
                 if not http.shared:
                     means.caller.settle(call, FREE)
-                if self._abilities.lower(http, terms):
+                if self._abilities.lower(http, terms, question.request):
                     continue
                 raise await self._recorded(call, _refusal(http), http.shared)
             reply = await self._read(means.caller, call, http)
@@ -97,7 +111,7 @@ class Exchange:
                 cost=sum(call.lost, reply.usage),
             )
 
-    async def conclude(self, answer: Answer, read: Callable[[Reply], T]) -> T:
+    async def _conclude(self, answer: Answer, read: Callable[[Reply], T]) -> T:
         """What the reply says, once the ledger has it, or has the fault that it is."""
         ledger = None if answer.cached else self._means.ledger
         try:
@@ -110,7 +124,7 @@ class Exchange:
             await ledger.scored(answer.key, answer.raw, answer.cost)
         return result
 
-    def _call(self, question: Question, terms: Terms) -> Call:
+    def _call(self, question: Question, terms: Terms, lost: list[Usage]) -> Call:
         ask = Ask(
             prompt=question.prompt(),
             schema=question.schema,
@@ -133,6 +147,8 @@ class Exchange:
             headers=self._wire.headers(self._backend),
             body=body,
             key=question.key,
+            twin=f"{question.key} {terms}",
+            lost=lost,
             worst=worst,
             before_send=note,
             secrets=(*filter(None, [self._backend.key()]), *self._url_secrets),
@@ -165,7 +181,6 @@ class Exchange:
 
     async def _recorded(self, call: Call, fault: Faulty, shared: bool) -> Faulty:
         if self._means.ledger and not shared:
-            assert call.key
             await self._means.ledger.fault(call.key, fault.cause, sum(call.lost, fault.usage))
         return fault
 

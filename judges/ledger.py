@@ -189,13 +189,13 @@ class Ledger:
     def spent(self) -> Spent:
         """What earlier runs on this file have spent, at most, to go on budgeting from."""
         (calls,) = self._reader.execute(
-            "SELECT count(*) FROM events WHERE kind = 'asked'"
+            "SELECT total(kind = 'asked') - total(kind = 'fault' AND cause = 'connect') FROM events"
         ).fetchone()
         bills = self._reader.execute(
             "SELECT total(input_tokens + output_tokens), total(usd) FROM events "
             f"WHERE kind != 'asked' OR seq IN ({_UNANSWERED.format('seq')})"
         ).fetchone()
-        return Spent(calls=calls, tokens=int(bills[0]), usd=bills[1])
+        return Spent(calls=int(calls), tokens=int(bills[0]), usd=bills[1])
 
     def unanswered(self) -> list[str]:
         """Keys that were asked and never closed: possibly paid, and the answer lost."""

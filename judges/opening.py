@@ -93,9 +93,7 @@ async def open_asker(config: JudgeConfig, shared: Shared, stack: AsyncExitStack)
     if shared.ledger:
         shared.ledger.register(setup)
     means = Means(caller=caller, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
-    asker = Asker(backend, shared.rubric, config, means)
-    stack.callback(asker.close)
-    return asker
+    return Asker(backend, shared.rubric, config, means)
 
 
 async def _start_server(

@@ -18,6 +18,8 @@ Outcome = HttpReply | CallFailure | Passing
 
 _LIMITED = (402, 429)
 _OVERLOADED = (429, 503, 529)
+_GAVE_UP = (504, 524)
+"""A gateway that waited no longer: what stands behind it may have answered, and billed it."""
 
 
 class Sender:
@@ -72,13 +74,13 @@ class Sender:
             try:
                 await call.before_send()
             except BaseException:
-                self._budget.release(call.worst)
+                self._budget.unsent(call.worst)
                 raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         left_s = deadline - started
         if left_s <= 0:
-            self._budget.release(call.worst)
+            self._budget.unsent(call.worst)
             return _too_late("the deadline came before it was sent")
         self.attempts += 1
         self.hedging.calls += not call.is_sent
@@ -112,7 +114,7 @@ class Sender:
         now = asyncio.get_running_loop().time()
         self.troubles[error.cause] += 1
         if error.cause is FaultCause.CONNECT:  # nobody was there to bill it
-            self._budget.release(call.worst)
+            self._budget.unsent(call.worst)
         else:
             call.lost.append(call.worst)
         if isinstance(error, TimedOut):
@@ -128,7 +130,10 @@ class Sender:
         rate_limited = reply.status in _LIMITED
         cause = FaultCause.RATE_LIMITED if rate_limited else FaultCause.SERVER_ERROR
         self.troubles[cause] += 1
-        self._budget.release(call.worst)
+        if reply.status in _GAVE_UP:
+            call.lost.append(call.worst)
+        else:
+            self._budget.release(call.worst)
         if reply.status in _OVERLOADED:
             self.limit.on_overload(now)
         if rate_limited:

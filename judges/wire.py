@@ -117,7 +117,7 @@ class OpenAIWire:
 
 
 class AnthropicWire:
-    """Its own format: the system prompt apart and cached, the schema as a tool it must call."""
+    """Its own format: the system prompt apart, the schema as a tool that it must call."""
 
     path = "/messages"
     forms: tuple[Form, ...] = ("json_schema", "text")
@@ -130,10 +130,12 @@ class AnthropicWire:
         }
 
     def body(self, backend: Backend, ask: Ask) -> Json:
-        cached = {"type": "ephemeral"}
+        system: Json = {"type": "text", "text": ask.prompt.system}
+        if _is_cached(backend, ask.prompt.system):
+            system["cache_control"] = {"type": "ephemeral"}
         body: Json = {
             "model": backend.model,
-            "system": [{"type": "text", "text": ask.prompt.system, "cache_control": cached}],
+            "system": [system],
             "messages": ask.prompt.turns(),
             "max_tokens": ask.max_tokens,
         }
@@ -154,6 +156,7 @@ class AnthropicWire:
             (usage.get("input_tokens") or 0) + cached + written,
             usage.get("output_tokens"),
             cached,
+            written,
         )
         stop = data.get("stop_reason")
         if stop == "refusal":
@@ -176,7 +179,8 @@ def worst_bill(backend: Backend, body: bytes, request: JudgeRequest, max_tokens:
         len(text) if text.isascii() else len(text.encode(errors="replace"))
         for text in (request.question, request.answer, *request.accepted)
     )
-    return backend.bill(len(body) // BYTES_A_TOKEN + theirs, max_tokens)
+    taken = len(body) // BYTES_A_TOKEN + theirs
+    return backend.bill(taken, max_tokens, written=taken if backend.cache_from_tokens else 0)
 
 
 def read_reply(backend: Backend, body: bytes) -> Reply:
@@ -195,8 +199,16 @@ def read_reply(backend: Backend, body: bytes) -> Reply:
         raise Faulty(fault.cause, fault.detail, reply.usage) from None
 
 
-def _usage(backend: Backend, taken: object, given: object, cached: object) -> Usage:
-    return backend.bill(_count(taken), _count(given), _count(cached))
+def _is_cached(backend: Backend, system: str) -> bool:
+    """Below its model's shortest prefix the mark would do nothing."""
+    shortest = backend.cache_from_tokens
+    return shortest is not None and len(system.encode()) >= shortest * BYTES_A_TOKEN
+
+
+def _usage(
+    backend: Backend, taken: object, given: object, cached: object, written: object = 0
+) -> Usage:
+    return backend.bill(_count(taken), _count(given), _count(cached), _count(written))
 
 
 def _count(said: object) -> int:

@@ -152,12 +152,12 @@ def test_equal_requests_in_flight_share_one_reply(troubled):
     async def run():
         server = troubled(latency_s=0.02)
         async with server.caller() as caller:
-            keys = ["a", "a", "b", "a"]
-            calls = [caller.call(server.call(key, key=key), soon()) for key in keys]
+            twins = ["a", "a", "b", "a"]
+            calls = [caller.call(server.call(twin, twin=twin), soon()) for twin in twins]
             replies = await asyncio.gather(*calls)
             assert sorted(server.bodies) == ["a", "b"]
             assert [reply.shared for reply in replies] == [False, True, False, True]
-            assert not (await caller.call(server.call(key="a"), soon())).shared
+            assert not (await caller.call(server.call(twin="a"), soon())).shared
 
     asyncio.run(run())
 
@@ -166,8 +166,8 @@ def test_when_the_one_who_asked_is_cancelled_an_equal_request_asks_itself(troubl
     async def run():
         server = troubled(latency_s=0.05)
         async with server.caller() as caller:
-            first = asyncio.ensure_future(caller.call(server.call(key="a"), soon()))
-            second = asyncio.ensure_future(caller.call(server.call(key="a"), soon()))
+            first = asyncio.ensure_future(caller.call(server.call(twin="a"), soon()))
+            second = asyncio.ensure_future(caller.call(server.call(twin="a"), soon()))
             await asyncio.sleep(0.01)
             first.cancel()
             reply = await second
@@ -180,8 +180,8 @@ def test_an_equal_request_with_more_time_outlives_the_deadline_of_the_first(trou
     async def run():
         server = troubled(script=["hang"])
         async with server.caller() as caller:
-            hasty = caller.call(server.call(key="a"), soon(0.05))
-            patient = caller.call(server.call(key="a"), soon(20))
+            hasty = caller.call(server.call(twin="a"), soon(0.05))
+            patient = caller.call(server.call(twin="a"), soon(20))
             outcomes = await asyncio.gather(hasty, patient)
             assert outcomes[0].cause is FaultCause.DEADLINE
             assert outcomes[1].status == 200

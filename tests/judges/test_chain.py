@@ -1,6 +1,7 @@
 """Judges one after another: who answers for whom, who is waited for, and what counts as a call."""
 
 import asyncio
+import gc
 import json
 from dataclasses import replace
 
@@ -89,6 +90,47 @@ def test_a_commitment_that_came_too_late_for_one_is_waited_for_by_another(
     late, scored = asyncio.run(go())
     assert late.cause is FaultCause.DEADLINE
     assert scored.tier == "same"
+
+
+def test_one_who_waits_for_anothers_commitment_keeps_to_its_own_deadline(scripted_judge):
+    class Silent(scripted_judge):
+        async def _handle(self, request):
+            await asyncio.sleep(60)
+
+    async def go():
+        async with Silent(None) as server:
+            config = replace(CUSTOM, url=server.url, commit_first=True)
+            async with make_judge(config) as judge:
+                asker, now = judge._chains[0][0], asyncio.get_running_loop().time()
+                patient = asyncio.ensure_future(asker.ask(REQUEST, now + 20))
+                await asyncio.sleep(0.05)
+                hasty = asker.ask(replace(REQUEST, answer="C"), now + 0.3)
+                (fault,) = await asyncio.gather(hasty, return_exceptions=True)
+                patient_waits_still = not patient.done()
+                patient.cancel()
+                return fault, patient_waits_still
+
+    fault, patient_waits_still = asyncio.run(go())
+    assert fault.cause is FaultCause.DEADLINE
+    assert patient_waits_still
+
+
+def test_commitments_leave_no_task_behind(scripted_judge, chat_completion):
+    def answer(body):
+        commits = "claims" in json.dumps(body.get("response_format", ""))
+        return 200, chat_completion(json.dumps({"claims": ["Vitamin C."]}) if commits else SAME)
+
+    async def go():
+        async with scripted_judge(answer) as server:
+            config = replace(CUSTOM, url=server.url, commit_first=True)
+            async with make_judge(config) as judge:
+                for number in range(40):
+                    await judge.score_one(replace(REQUEST, question=f"{number}?"))
+                gc.collect()
+                tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
+                return sum(task.done() for task in tasks)
+
+    assert asyncio.run(go()) < 20
 
 
 def test_calls_that_never_left_are_not_calls(scripted_judge, chat_completion):

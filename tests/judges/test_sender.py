@@ -160,6 +160,7 @@ def test_what_was_not_billed_is_released_and_what_may_have_been_is_not(troubled)
 
     async def run():
         assert await spent_after((500, {})) == 0.0
+        assert await spent_after((504, {})) == await spent_after((524, {})) == 1.0
         assert await spent_after("reset") == 1.0
         assert await spent_after("hang", timeout_s=0.05) == 1.0
         assert await spent_after((200, {})) == 1.0  # until settle() says what it was

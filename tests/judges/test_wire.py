@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges.backends import ROWS
+from judges.prompt import Prompt
 from judges.verdict import FaultCause, Faulty
-from judges.wire import read_reply
+from judges.wire import WIRES, Ask, read_reply
 
 FIELDS = (
     *("choices", "message", "content", "refusal", "usage", "logprobs", "type", "text", "input"),
@@ -52,6 +53,24 @@ def test_reasoning_that_the_backend_split_off_is_not_the_reply():
     message = {"content": "same", "reasoning_content": "tier: contradicts?"}
     body = {"choices": [{"message": message, "finish_reason": "stop"}]}
     assert read_reply(ROWS["custom"], json.dumps(body).encode()).text == "same"
+
+
+def test_what_is_written_to_anthropics_cache_costs_a_quarter_more():
+    usage = {"input_tokens": 20, "cache_creation_input_tokens": 4000, "output_tokens": 9}
+    body = {"content": [], "stop_reason": "end_turn", "usage": usage}
+    bill = read_reply(ROWS["anthropic"], json.dumps(body).encode()).usage
+    assert bill.input_tokens == 4020
+    assert bill.usd == pytest.approx((20 + 4000 * 1.25 + 9 * 5.0) / 1e6)
+
+
+@pytest.mark.parametrize(("words", "is_cached"), [(500, False), (5000, True)])
+def test_a_system_prompt_is_marked_for_the_cache_where_its_model_would_keep_it(words, is_cached):
+    prompt = Prompt(system="word " * words, user="Grade it.")
+    ask = Ask(
+        prompt=prompt, schema={}, form="json_schema", logprobs=False, temperature=0.0, max_tokens=9
+    )
+    (system,) = WIRES["anthropic"].body(ROWS["anthropic"], ask)["system"]
+    assert ("cache_control" in system) == is_cached
 
 
 def test_log_probs_are_read_position_by_position():
