@@ -6,6 +6,7 @@ your own with judge.usd_per_m_in and judge.usd_per_m_out where they have moved.
 
 import difflib
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -150,6 +151,7 @@ def shown(config: JudgeConfig) -> JudgeConfig:
         before, at, rest = entry.partition("http")
         for secret in secrets_in(at + rest):
             rest = rest.replace(secret, BLOT)
+        rest = re.sub("(?<=://)[^/?#]*@", f"{BLOT}@", rest)  # however short
         return before + at + rest
 
     return replace(
@@ -160,22 +162,39 @@ def shown(config: JudgeConfig) -> JudgeConfig:
     )
 
 
+def nameable(url: str) -> str:
+    """What an error may say of a URL, even of one that is none: no user, password or query."""
+    scheme = re.match("([a-z]+://)?", url)
+    assert scheme
+    user, at, place = url[scheme.end() :].rpartition("@")
+    place, question_mark, query = place.partition("?")
+    return scheme[0] + (user and BLOT) + at + place + question_mark + (query and BLOT)
+
+
 def _check_url(url: str) -> None:
     if BLOT in url:
         raise ValueError(
-            f"judge.url is {url!r}: a key was left out when it was written down. "
+            f"judge.url is {nameable(url)!r}: a key was left out when it was written down. "
             "Give it whole with --judge.url"
         )
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"judge.url is {url!r}: it must begin with http:// or https://")
+        raise ValueError(f"judge.url is {nameable(url)!r}: it must begin with http:// or https://")
+    if problem := _problem(url):
+        raise ValueError(
+            f"judge.url is {nameable(url)!r}: {problem}. Write it as http://host:8000/v1"
+        )
+
+
+def _problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        problem = "" if parts.hostname else "it names no host"
         _ = parts.port
     except ValueError as error:
-        problem = str(error)
-    if problem:
-        raise ValueError(f"judge.url is {url!r}: {problem}. Write it as http://host:8000/v1")
+        if "@" not in url:
+            return str(error)
+        # Its words may quote the password.
+        return "it cannot be read; the signs / ? # [ ] @ in a password are written %2F and so on"
+    return None if parts.hostname else "it names no host"
 
 
 def endpoint(base: str, path: str) -> str:
