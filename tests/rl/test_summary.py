@@ -1,5 +1,8 @@
 """What a run came to."""
 
+import random
+from statistics import fmean, stdev
+
 import pytest
 
 from rl.runlog import read_run
@@ -58,6 +61,24 @@ def test_the_interval_holds_the_change_and_narrows_with_more_questions():
     low, high = interval(40)
     assert low < 0.5 < high
     assert interval(400)[1] - interval(400)[0] < high - low
+
+
+def test_the_interval_is_that_of_the_normal_law_where_there_are_many_questions():
+    draw = random.Random(3)
+    before = [{"id": str(n), "reward": 0.0} for n in range(1000)]
+    after = [{"id": str(n), "reward": draw.gauss(0.4, 1.0)} for n in range(1000)]
+    rewards = [row["reward"] for row in after]
+    reach = 1.96 * stdev(rewards) / 1000**0.5
+    expected = [fmean(rewards) - reach, fmean(rewards) + reach]
+    assert change_interval(before, after) == pytest.approx(expected, abs=0.1 * reach)
+
+
+def test_the_interval_is_the_same_again_and_in_any_order_of_the_questions():
+    before = [{"id": str(n), "reward": float(n % 5)} for n in range(60)]
+    after = [{"id": str(n), "reward": float(n % 3)} for n in range(60)]
+    found = change_interval(before, after)
+    assert change_interval(before, after) == found
+    assert change_interval(before[::-1], after[30:] + after[:30]) == found
 
 
 def test_the_summary_on_disk_is_the_summary_of_the_rows(recorded_run):
