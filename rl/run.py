@@ -23,7 +23,7 @@ from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokeni
 from rl.preflight import judge_of, outlook, with_ledger
 from rl.progress import Progress, print_summary
 from rl.ranks import FirstIsGone, Ranks, is_first
-from rl.report import write_report
+from rl.report import report_figures, write_report
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, EngineError
 from rl.rollout.transformers_engine import TransformersEngine
@@ -282,6 +282,7 @@ def _conclude(
     stopped = summary["stopped"]
     log.summary(summary)
     write_report(log.folder)
+    tracker.log_figures(report_figures(log.folder))
     tracker.finish(summary, failed=stopped is not None)
     print()
     print_summary(summary)

@@ -7,7 +7,7 @@ logs many rows a step), Weave (no offline mode), console capture (the live line 
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +57,16 @@ class Tracker:
 
         if shown:
             self._attempt(add)
+
+    def log_figures(self, figures: Iterable[tuple[str, Any]]) -> None:
+        """The report's figures by their titles, as they stand at the end of the run."""
+
+        def add(run: Any) -> None:
+            import wandb
+
+            run.log({f"report/{title}": wandb.Plotly(figure) for title, figure in figures})
+
+        self._attempt(add)
 
     def alert(self, title: str, text: str) -> None:
         self._attempt(lambda run: run.alert(title=title, text=text, level="WARN"))

@@ -5,7 +5,9 @@ the page's own policy lets nothing run but its two scripts, nor anything load.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def write_report(folder: Path) -> Path:
@@ -19,3 +21,11 @@ def write_report(folder: Path) -> Path:
     part.write_text(page(read_record(folder), SECTIONS), encoding="utf-8")
     os.replace(part, path)
     return path
+
+
+def report_figures(folder: Path) -> Iterator[tuple[str, Any]]:
+    """The report's figures by their titles, each a plotly figure to be shown elsewhere."""
+    from rl.report.panels import figures, read_record
+    from rl.report.stages import SECTIONS
+
+    yield from figures(read_record(folder), SECTIONS)

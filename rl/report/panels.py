@@ -76,9 +76,13 @@ class Tile(NamedTuple):
 
 
 def figures(record: Record, sections: Iterable[Section]) -> "Iterator[tuple[str, Figure]]":
-    """Each figure with its title, as it is shown where no page is around it."""
+    """Each figure with its title above and its names beside it, as it is shown without a page."""
+    beside = {"orientation": "v", "x": 1.02, "y": 1.0, "yanchor": "top"}
     for section in sections:
         for panel in section.panels:
             drawn: Any = panel.draw(record)
             if drawn is not None and not isinstance(drawn, Table):
-                yield panel.title, drawn.update_layout(title_text=panel.title, margin_t=72)
+                yield (
+                    panel.title,
+                    drawn.update_layout(title_text=panel.title, margin_t=44, legend=beside),
+                )

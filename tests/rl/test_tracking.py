@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rl.report import report_figures
+from rl.runlog import read_run
 from rl.tracking import ROLLOUTS_A_GENERATION, Tracker, spread_sample
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,31 @@ def test_a_run_is_written_as_it_is_meant_to_be_seen(tmp_path: Path):
     shown = {tuple(row) for table in logged for row in table["data"]}
     assert len(shown) == 2 * ROLLOUTS_A_GENERATION
     assert max(len(str(cell)) for row in shown for cell in row) == 2000
+
+
+def test_the_reports_figures_are_those_of_the_page(tmp_path: Path, recorded_run: Path):
+    tracker = tracker_in(tmp_path)
+    for row in read_run(recorded_run).metrics:
+        tracker.log(row)
+    tracker.log_figures(report_figures(recorded_run))
+    tracker.finish()
+    logged = {
+        key.removeprefix("report/").removesuffix(".path"): path
+        for row in of_type("history", records(tmp_path))
+        for key, path in row["item"].items()
+        if key.startswith("report/") and key.endswith(".path")
+    }
+    files = next(tmp_path.glob("wandb/*/files"))
+    for title, figure in report_figures(recorded_run):
+        assert json.loads((files / logged.pop(title)).read_text()) == json.loads(figure.to_json())
+    assert logged == {}
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_and_the_run_goes_on(tmp_path: Path, capsys):
+    tracker = tracker_in(tmp_path)
+    tracker.log_figures(report_figures(tmp_path / "no run"))
+    tracker.finish()
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_a_run_opened_again_in_its_folder_is_the_same_run(tmp_path: Path):
