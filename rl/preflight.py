@@ -7,7 +7,7 @@ from judges import JudgeConfig
 from judges.preflight import Workload, describe, estimate
 from rl.config import RunConfig
 from rl.data import data_file, load_rows
-from rl.gspo.refusals import check_batch
+from rl.gspo.refusals import check_batch, check_data
 from rl.ranks import rank_count
 
 
@@ -19,7 +19,8 @@ def preflight(config: RunConfig) -> str:
 
 def outlook(config: RunConfig, *, train: int, heldout: int) -> str:
     """Data and judge in numbers, for people; refuses what cannot be trained on so few rows."""
-    check_batch(config.gspo, ranks=rank_count(), prompts_in_data=train)
+    check_data(config.gspo, prompts_in_data=train)
+    check_batch(config.gspo, ranks=rank_count())
     lines = [f"data {config.data.train}: {train} questions to train on, {heldout} held out"]
     if config.data.heldout_rows and not heldout:
         lines.append(

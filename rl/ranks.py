@@ -6,13 +6,13 @@ in the environment who is who.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, ParamSpec, TypeVar
 
-if TYPE_CHECKING:
-    from rl.gspo.trainer import RolloutFunc
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
 """The others wait while the first does: a judge may be down over a weekend."""
@@ -65,35 +65,13 @@ class Ranks:
             broadcast_object_list(held, src=0, group=self._group)
         return held[0]
 
-    def for_all(self, rollout: "RolloutFunc") -> "RolloutFunc":
-        """In the first process: sample and judge everybody's prompts, and deal out what came."""
-        if self.count == 1:
-            return rollout
-        from torch.distributed import gather_object, scatter_object_list
+    def from_first(self, make: Callable[P, T] | None) -> Callable[P, T]:
+        """A call that the first process makes and all return from; the others bring no `make`."""
 
-        def deal(prompts: list[Any], trainer: Any) -> dict[str, Any]:
-            asked: list[list[Any]] = [[] for _ in range(self.count)]
-            gather_object(prompts, asked, group=self._group)
-            whole = rollout([prompt for part in asked for prompt in part], trainer)
-            rows = len(prompts)
-            parts = [
-                {name: field[rank * rows : (rank + 1) * rows] for name, field in whole.items()}
-                for rank in range(self.count)
-            ]
-            scatter_object_list([None], parts, src=0, group=self._group)
-            return parts[0]
+        def call(*arguments: P.args, **options: P.kwargs) -> T:
+            return self.share(make(*arguments, **options) if make else None)
 
-        return deal
-
-    def from_first(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
-        """In the others, TRL's `rollout_func`: say what is asked for, take what comes."""
-        from torch.distributed import gather_object, scatter_object_list
-
-        mine: list[Any] = [None]
-        with _waiting():
-            gather_object(prompts, group=self._group)
-            scatter_object_list(mine, None, src=0, group=self._group)
-        return mine[0]
+        return call
 
 
 @contextmanager

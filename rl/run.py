@@ -174,8 +174,8 @@ def _train(
         checked,
         policy,
         log.folder,
-        rollout_func=ranks.for_all(session.rollout),
-        on_generation=lambda row: session.on_generation(row, trainer.last_advantages),
+        next_generation=ranks.from_first(session.next_generation),
+        on_generation=session.on_generation,
     )
     before = session.ask_heldout(checked.heldout, "before")
     _say_reward("held-out reward before training", before)
@@ -201,7 +201,11 @@ def _follow(config: RunConfig) -> int:
         folder = ranks.share()
         policy = load_policy(config.policy, checked.tokenizer, config.seed)
         trainer = _trainer(
-            checked, policy, folder, rollout_func=ranks.from_first, on_generation=lambda _: None
+            checked,
+            policy,
+            folder,
+            next_generation=ranks.from_first(None),
+            on_generation=lambda *_: None,
         )
         ranks.share()
         trainer.train()
@@ -211,18 +215,15 @@ def _follow(config: RunConfig) -> int:
 
 
 def _trainer(
-    checked: Checked, policy: Policy, folder: Path, *, rollout_func: Any, on_generation: Any
+    checked: Checked, policy: Policy, folder: Path, *, next_generation: Any, on_generation: Any
 ) -> Any:
-    from datasets import Dataset
-
     from rl.gspo.build import build_trainer
 
     config = checked.config
     return build_trainer(
         config.gspo,
         policy=policy,
-        dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(checked.train))]}),
-        rollout_func=rollout_func,
+        next_generation=next_generation,
         on_generation=on_generation,
         output_dir=folder / "checkpoints",
         max_new_tokens=config.rollout.max_new_tokens,

@@ -13,6 +13,8 @@ from judges.verdict import OUTAGES, TURNED_AWAY
 from rewards.judged import JudgedReward
 from rl.config import RunConfig
 from rl.data import Prompt
+from rl.gspo.generation import Generation
+from rl.order import rows_of
 from rl.policy import Policy
 from rl.progress import Progress, duration
 from rl.rollout.background import Background
@@ -29,6 +31,14 @@ from rl.tracking import Tracker
 
 # Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
 MISSING_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgedGeneration(Generation):
+    """A generation with what it was made of, for the record."""
+
+    batch: RolloutBatch
+    judged_before: JudgeStats
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -51,34 +61,43 @@ class Session:
     def __post_init__(self) -> None:
         self._reward = JudgedReward(self.judge, self.config.reward, self.policy.tokenizer)
 
-    def rollout(self, indices: list[str], trainer: Any) -> dict[str, Any]:
-        """TRL's `rollout_func`: its prompts are indices into ours, each repeated for its group."""
-        self.generation += 1
-        self._judged_before = self.judge.stats()
+    def next_generation(self, number: int) -> JudgedGeneration:
+        """What the trainer pulls: the generation's questions, each sampled for its group."""
+        self.generation = number
+        judged_before = self.judge.stats()
+        gspo = self.config.gspo
+        asked = rows_of(number, seed=self.config.seed, prompts=gspo.prompts, rows=len(self.prompts))
         self.progress.phase("sampling and judging")
-        self._batch = self._sample(
-            [self.prompts[int(index)] for index in indices],
+        batch = self._sample(
+            [self.prompts[row] for row in asked for _ in range(gspo.group_size)],
             temperature=self.config.rollout.temperature,
-            seed=self.config.seed * 1_000_003 + self.generation,
+            seed=self.config.seed * 1_000_003 + number,
         )
         self.progress.phase("updating")
-        rollouts = self._batch.rollouts
-        return {
-            "prompt_ids": [rollout.prompt.token_ids for rollout in rollouts],
-            "completion_ids": [rollout.completion.token_ids for rollout in rollouts],
-            "logprobs": [rollout.completion.logprobs for rollout in rollouts],
-            "reward": [rollout.reward.value for rollout in rollouts],
-            "truncated": [rollout.completion.finish_reason == "length" for rollout in rollouts],
-            "dead_cause": [rollout.reward.cause or "no_verdict" for rollout in rollouts],
-        }
+        rollouts = batch.rollouts
+        return JudgedGeneration(
+            prompt_ids=[rollout.prompt.token_ids for rollout in rollouts],
+            completion_ids=[rollout.completion.token_ids for rollout in rollouts],
+            logprobs=[rollout.completion.logprobs for rollout in rollouts],
+            rewards=[rollout.reward.value for rollout in rollouts],
+            truncated=[rollout.completion.finish_reason == "length" for rollout in rollouts],
+            causes=[rollout.reward.cause or "no_verdict" for rollout in rollouts],
+            batch=batch,
+            judged_before=judged_before,
+        )
 
-    def on_generation(self, update: dict[str, Any], advantages: Sequence[float | None]) -> None:
+    def on_generation(
+        self,
+        update: dict[str, Any],
+        generation: JudgedGeneration,
+        advantages: Sequence[float | None],
+    ) -> None:
         """The update is done: one row of metrics, one row a completion."""
-        batch = self._batch
+        batch = generation.batch
         row = update | {
             "seconds": time.perf_counter() - self.began_s,
             **_tier_metrics(batch.rollouts),
-            **judge_metrics(self._judged_before, self.judge.stats()),
+            **judge_metrics(generation.judged_before, self.judge.stats()),
             "rollout/tokens_per_s": batch.tokens_per_s,
             "time/rollout_s": batch.sampling_s,
             "time/judge_wait_s": batch.judge_wait_s,

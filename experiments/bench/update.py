@@ -79,7 +79,18 @@ class Rollout:
             parts = [score(model, batch.take(torch.tensor([i])))[0][0] for i in range(len(ids))]
         self.logprobs = [part.tolist() for part in parts]
 
-    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    def next_generation(self, _: int) -> Any:
+        from rl.gspo.generation import Generation
+
+        self.finished_s = _now_s()
+        return Generation(
+            prompt_ids=self.rows["prompt_ids"],
+            completion_ids=self.rows["completion_ids"],
+            rewards=self.rows["reward"],
+            logprobs=self.logprobs,
+        )
+
+    def for_trl(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         self.finished_s = _now_s()
         return {**self.rows, "logprobs": self.logprobs}
 
@@ -170,9 +181,8 @@ def _our_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace) 
         trainer = build_trainer(
             config,
             policy=policy_of(options.shape, layers=options.layers, dtype=options.dtype),
-            dataset=_dataset(config),
-            rollout_func=rollout,
-            on_generation=lambda row: setattr(rollout, "clipped", row["clip/seq"]),
+            next_generation=rollout.next_generation,
+            on_generation=lambda row, *_: setattr(rollout, "clipped", row["clip/seq"]),
             output_dir=Path(folder),
             max_new_tokens=options.longest,
             temperature=1.0,
@@ -184,6 +194,7 @@ def _our_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace) 
 
 def _stock_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace) -> Run:
     import trl
+    from datasets import Dataset
 
     from rl.gspo.build import trl_arguments
 
@@ -205,10 +216,10 @@ def _stock_run(config: GSPOConfig, rollout: Rollout, options: argparse.Namespace
         trainer = trl.GRPOTrainer(
             model=policy.model,
             args=trl.GRPOConfig(**arguments | {"optim": "sgd", "max_grad_norm": 1e9}),
-            train_dataset=_dataset(config),
+            train_dataset=Dataset.from_dict({"prompt": ["?"] * config.prompts}),
             processing_class=policy.tokenizer,
             reward_funcs=reward,
-            rollout_func=rollout,
+            rollout_func=rollout.for_trl,
         )
         # The same rows in the same step, in TRL's order otherwise: its shuffle is by chance.
         with mock.patch("trl.trainer.grpo_trainer.shuffle_sequence_dict", _deal_as_ours):
@@ -309,12 +320,6 @@ def _deal_as_ours(batch: dict[str, Any]) -> dict[str, Any]:
         name: value[order] if isinstance(value, Tensor) and value.ndim else value
         for name, value in batch.items()
     }
-
-
-def _dataset(config: GSPOConfig) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_dict({"prompt": ["?"] * config.prompts})
 
 
 def _relative_error(gradients: list[Tensor], wanted: list[Tensor]) -> float:

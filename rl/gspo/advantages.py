@@ -4,10 +4,17 @@ Not in its group's mean, not in its spread, not in any denominator: a group with
 exactly the smaller group.
 """
 
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from rl.config import GSPOConfig
+from rl.gspo.generation import Generation
 
 Scale = Literal["group", "batch", "none"]
 
@@ -61,3 +68,77 @@ def group_advantages(rewards_GK: Tensor, *, scale: Scale = "group", quorum: int 
 
 def _deviation(rewards: Tensor) -> Tensor | float:
     return rewards.std() + SPREAD_FLOOR if len(rewards) > 1 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """A generation's rewards as they count: NaN where a row is dead, and `causes` says why."""
+
+    rewards_N: Tensor
+    causes: Sequence[str]
+    scored: Advantages
+
+    @property
+    def advantages_N(self) -> Tensor:
+        return self.scored.advantages_GK.flatten()
+
+    @property
+    def live_N(self) -> Tensor:
+        return self.scored.live_GK.flatten()
+
+    def advantages(self) -> list[float | None]:
+        """A row's advantage, None where it is dead."""
+        rows = zip(self.advantages_N.tolist(), self.live_N.tolist(), strict=True)
+        return [advantage if live else None for advantage, live in rows]
+
+    def metrics(self) -> dict[str, float]:
+        """What the verdicts were, and why a row does not vote."""
+        judged_N = ~self.rewards_N.isnan()
+        live, rows = int(self.live_N.sum()), len(self.live_N)
+        metrics: dict[str, float] = {
+            "rows/live": live,
+            "rows/dead": rows - live,
+            "groups/zero_spread": int(self.scored.zero_spread_G.sum()),
+        }
+        dead = Counter(
+            "below_quorum" if judged else cause
+            for cause, judged, votes in zip(
+                self.causes, judged_N.tolist(), self.live_N.tolist(), strict=True
+            )
+            if not votes
+        )
+        metrics |= {f"rows/dead_{cause}": count for cause, count in sorted(dead.items())}
+        if live:
+            rewards = self.rewards_N[self.live_N]
+            metrics["reward/mean"] = float(rewards.mean())
+            metrics["reward/std"] = float(rewards.std(correction=0))
+        return metrics
+
+
+def count_votes(generation: Generation, settings: GSPOConfig) -> Votes:
+    """Which rows vote under these settings, and with what advantage."""
+    rewards = [math.nan if r is None else float(r) for r in generation.rewards]
+    causes = list(generation.causes or ["no_verdict"] * len(rewards))
+    for row, reward in enumerate(rewards):
+        if math.isinf(reward):
+            rewards[row], causes[row] = math.nan, "infinite_reward"
+        if settings.truncated == "dead" and generation.truncated and generation.truncated[row]:
+            rewards[row], causes[row] = math.nan, "truncated"
+        if settings.old_policy == "sampler" and not _is_scored(generation, row):
+            rewards[row], causes[row] = math.nan, "no_logprobs"
+    rewards_N = torch.tensor(rewards)
+    scored = group_advantages(
+        rewards_N.view(-1, settings.group_size),
+        scale=settings.scale_rewards,
+        quorum=settings.quorum,
+    )
+    return Votes(rewards_N, causes, scored)
+
+
+def _is_scored(generation: Generation, row: int) -> bool:
+    if generation.logprobs is None:
+        raise ValueError(
+            "gspo.old_policy is sampler, but these rollouts come without the sampler's log-probs."
+            " Type --gspo.old-policy trainer"
+        )
+    return all(logp is not None and math.isfinite(logp) for logp in generation.logprobs[row])

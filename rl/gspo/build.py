@@ -4,7 +4,6 @@ Backends change TRL's defaults (Unsloth does), and TRL's own move between releas
 """
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ from typing import Any
 import torch
 
 from rl.config import GSPOConfig
+from rl.gspo.generation import NextGeneration
 from rl.gspo.refusals import check_batch, check_trl
-from rl.gspo.trainer import OnGeneration, RolloutFunc, make_trainer_class
+from rl.gspo.trainer import OnGeneration, make_trainer_class
 
 
 def build_trainer(
     gspo: GSPOConfig,
     *,
     policy: Any,
-    dataset: Any,
-    rollout_func: RolloutFunc,
+    next_generation: NextGeneration,
     on_generation: OnGeneration,
     output_dir: Path,
     max_new_tokens: int,
@@ -32,11 +31,9 @@ def build_trainer(
 ) -> Any:
     """A GSPOTrainer; `.train()` runs it. See `rl.gspo.trainer` for what the two callables do.
 
-    `policy` has a `model` and a `tokenizer`, `dataset` a `prompt` column. `save_every` counts
-    generations, 0 for no checkpoints. `trl_overrides` are `GRPOConfig` fields, applied last.
+    `policy` has a `model` and a `tokenizer`. `save_every` counts generations, 0 for no checkpoints.
+    `trl_overrides` are `GRPOConfig` fields, applied last.
     """
-    # TRL calls `rollout_func` experimental; one warning a run tells a reader nothing.
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     import trl
     from accelerate import PartialState
     from transformers import PrinterCallback
@@ -44,7 +41,7 @@ def build_trainer(
     overrides = dict(trl_overrides or {})
     check_trl(overrides)
     ranks = PartialState(cpu=not torch.cuda.is_available()).num_processes
-    check_batch(gspo, ranks=ranks, prompts_in_data=len(dataset))
+    check_batch(gspo, ranks=ranks)
     arguments = trl_arguments(
         gspo,
         ranks=ranks,
@@ -62,9 +59,8 @@ def build_trainer(
         settings=gspo,
         model=policy.model,
         args=trl.GRPOConfig(**arguments),
-        train_dataset=dataset,
         processing_class=policy.tokenizer,
-        rollout_func=rollout_func,
+        next_generation=next_generation,
         on_generation=on_generation,
     )
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -100,7 +96,7 @@ def trl_arguments(
         "steps_per_generation": gspo.minibatches * micro_batches,
         "num_iterations": 1,
         "max_completion_length": max_new_tokens,
-        "shuffle_dataset": True,
+        "shuffle_dataset": False,
         "remove_unused_columns": False,
         "dataloader_num_workers": 0,
         # The optimizer.

@@ -1,6 +1,7 @@
 """How far the policy may drift from its reference: a limit ends the run, beta may adapt."""
 
 from collections import deque
+from collections.abc import Iterable
 from statistics import fmean
 
 
@@ -10,6 +11,14 @@ class KlLimit:
     def __init__(self, limit: float | None) -> None:
         self.limit = limit
         self._recent: deque[float] = deque(maxlen=4)
+
+    @property
+    def recent(self) -> list[float]:
+        return list(self._recent)
+
+    @recent.setter
+    def recent(self, values: Iterable[float]) -> None:
+        self._recent = deque(values, maxlen=4)
 
     def check(self, kl: float | None) -> str | None:
         """Why the run must stop, or None. A KL that could not be measured stops nothing."""
@@ -38,11 +47,6 @@ class BetaController:
 
     def __init__(self, beta: float, target: float | None) -> None:
         self.beta, self.target = beta, target
-
-    def resume(self, log_history: list[dict[str, float]]) -> None:
-        """Go on from the beta that a checkpoint's logs end with."""
-        if self.target is not None and log_history and "beta" in log_history[-1]:
-            self.beta = log_history[-1]["beta"]
 
     def observe(self, kl: float | None) -> None:
         if self.target is None or kl is None:

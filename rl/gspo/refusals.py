@@ -18,15 +18,19 @@ class BatchSettings(Protocol):
     def micro_batch_rows(self) -> int: ...
 
 
-def check_batch(gspo: BatchSettings, *, ranks: int, prompts_in_data: int) -> None:
-    """The data must fill a generation; every process must get whole groups and whole steps."""
-    prompts = gspo.prompts
-    if prompts_in_data < prompts:
+def check_data(gspo: BatchSettings, *, prompts_in_data: int) -> None:
+    """The data must fill a generation without asking a prompt twice."""
+    if prompts_in_data < gspo.prompts:
         raise ValueError(
-            f"gspo.prompts is {prompts}, but the data has only {prompts_in_data}"
+            f"gspo.prompts is {gspo.prompts}, but the data has only {prompts_in_data}"
             " prompts: not one generation. Type --gspo.prompts"
             f" {max(prompts_in_data, 1)}"
         )
+
+
+def check_batch(gspo: BatchSettings, *, ranks: int) -> None:
+    """Every process must get whole groups and whole steps."""
+    prompts = gspo.prompts
     if prompts % ranks:
         raise ValueError(
             f"gspo.prompts is {prompts} on {ranks} processes: groups would be split"

@@ -1,46 +1,61 @@
 """TRL's GRPO trainer with GSPO's update. Call `make_trainer_class` after the backend is up.
 
-What stays TRL's: prompts to groups, the rollout call, the training loop, checkpoints. What is ours:
-advantages, the order of rows, the loss, the metrics. Only hooks are overridden that TRL has kept
-over its releases and that Unsloth's rewritten trainer still calls.
+The training loop, the optimizer and the checkpoints stay TRL's. Sampling is not: a generation is
+pulled, and TRL's own path to one is never entered. The loop calls three hooks, which TRL has kept
+over its releases and Unsloth's rewritten trainer still calls:
 
-`rollout_func(prompts, trainer)` is TRL's public hook. It gets this rank's prompts, repeated
-for their groups, and returns an entry a prompt in `prompt_ids`, `completion_ids`, `logprobs` (the
-sampler's, of the sampled tokens; None if it has none) and `reward` (None is a verdict that never
-came). Optional: `truncated` (bools; see the setting) and `dead_cause` (why a reward is None).
+    _prepare_inputs   before the first micro-batch of a generation:
+                        next_generation(number)  -> Generation   sampled, judged; the whole of it
+                        count_votes              -> Votes        rewards to advantages
+                        Update                   -> the plan of its steps, old log-probabilities
+                      before every micro-batch: the next one of the plan
+    compute_loss      the micro-batch's share of its step's loss
+    log               after every step; after a generation's last: on_generation(its metrics)
 
-`on_generation(row)` gets each generation's metrics, on the main process. A row with `stop_reason`
-is the last: the KL limit ended the run. `trainer.last_advantages` has the rows' advantages.
+What lies between two of these calls is one `_Underway`. `number` counts generations from 1 and is
+read off the trainer's step, so a resumed run asks for the one that comes next.
+
+`on_generation(row, generation, advantages)` is called in the main process: the metrics, the value
+that `next_generation` gave, and its rows' advantages, None where a row is dead. A row with
+`stop_reason` is the last: the KL limit ended the run.
 """
 
 import functools
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rl.config import GSPOConfig
-from rl.gspo.advantages import Advantages, group_advantages
+from rl.gspo.advantages import Votes, count_votes
 from rl.gspo.batch import Batch
 from rl.gspo.diagnostics import RowTable, update_metrics
+from rl.gspo.generation import Generation, NextGeneration
 from rl.gspo.head import attach_token_head
 from rl.gspo.kl_guard import BetaController, KlLimit
 from rl.gspo.reference import Reference
-from rl.gspo.update import Ranks, Update
+from rl.gspo.update import MicroBatch, Ranks, Update
 
-RolloutFunc = Callable[[list[Any], Any], dict[str, Any]]
-OnGeneration = Callable[[dict[str, Any]], None]
+OnGeneration = Callable[[dict[str, Any], Generation, list[float | None]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Underway:
+    """The generation that is being learned from."""
+
+    number: int
+    generation: Generation
+    votes: Votes
+    update: Update
+    began_s: float
+    grad_norms: list[float] = field(default_factory=list[float])
 
 
 @functools.cache
 def make_trainer_class() -> type:
     """The class, made now: a backend that rewrites TRL must have done so before its first use."""
-    import accelerate.utils
     import trl
 
     class GSPOTrainer(trl.GRPOTrainer):
@@ -48,159 +63,122 @@ def make_trainer_class() -> type:
             self,
             *,
             settings: GSPOConfig,
-            rollout_func: RolloutFunc,
+            next_generation: NextGeneration,
             on_generation: OnGeneration,
             **kwargs: Any,
         ) -> None:
             super().__init__(
-                reward_funcs=_rewards_of_the_rollout,
-                rollout_func=self._keep_rollout(rollout_func),
+                reward_funcs=_rewards_of_the_generation,
+                train_dataset=_beat(settings),
                 **kwargs,
             )
-            self.settings, self.on_generation = settings, on_generation
+            self.settings = settings
+            self.next_generation, self.on_generation = next_generation, on_generation
             self.kl_limit = KlLimit(settings.kl_limit)
             self.beta_controller = BetaController(settings.beta, settings.kl_target)
             self.stop_reason: str | None = None
-            # Of the last generation, every rank's rows in rollout order; None where a row is dead.
-            self.last_advantages: list[float | None] = []
+            self._underway: _Underway | None = None
             adapted = hasattr(self.model, "get_base_model")
             base = self.model.get_base_model() if adapted else self.model
             attach_token_head(base, temperature=self.args.temperature)
             # Of a whole model the copy is as large as the model: kept only where the loss needs it.
             self._reference = Reference(self.model) if adapted or settings.beta else None
 
-        def _keep_rollout(self, rollout_func: RolloutFunc) -> RolloutFunc:
-            def keep(prompts: list[Any], trainer: Any) -> dict[str, Any]:
-                rollout = rollout_func(prompts, trainer)
-                if self.settings.old_policy == "sampler" and rollout["logprobs"] is None:
-                    raise ValueError(
-                        "gspo.old_policy is sampler, but these rollouts come without the sampler's"
-                        " log-probs. Type --gspo.old-policy trainer"
-                    )
-                self._rollout = rollout
-                # TRL looks at every completion's last token; ours in `_rollout` stays empty.
-                filler = [trainer.eos_token_ids[0]]
-                return {
-                    "prompt_ids": rollout["prompt_ids"],
-                    "completion_ids": [ids or filler for ids in rollout["completion_ids"]],
-                    "logprobs": None,
-                }
+        def state_dict(self) -> dict[str, Any]:
+            """What a resumed run needs beside weights, optimizer and step. Plain JSON."""
+            return {"beta": self.beta_controller.beta, "kl_recent": self.kl_limit.recent}
 
-            return keep
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.beta_controller.beta = state["beta"]
+            self.kl_limit.recent = state["kl_recent"]
 
-        def _calculate_rewards(
-            self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
-        ) -> Tensor:
-            device = self.accelerator.device
-            rewards_B = torch.tensor(
-                [math.nan if r is None else float(r) for r in self._rollout["reward"]],
-                device=device,
-            )
-            causes = list(self._rollout.get("dead_cause") or ["no_verdict"] * len(rewards_B))
-            for row in self._unusable_rows():
-                rewards_B[row], causes[row] = math.nan, "no_logprobs"
-            if self.settings.truncated == "dead":
-                for row, cut in enumerate(self._rollout.get("truncated") or ()):
-                    if cut:
-                        rewards_B[row], causes[row] = math.nan, "truncated"
-            for row in rewards_B.isinf().nonzero().flatten().tolist():
-                rewards_B[row], causes[row] = math.nan, "infinite_reward"
-            self._causes = accelerate.utils.gather_object(causes)
-            self._rewards_N = self.accelerator.gather(rewards_B)
-            return self._rewards_N[:, None]
+        def _prepare_inputs(self, inputs: Any) -> MicroBatch:
+            if self._underway is None:
+                history = self.state.log_history
+                if history and "gspo" in history[-1]:  # of a checkpoint
+                    self.load_state_dict(history[-1]["gspo"])
+            if self._underway is None or self._underway.update.exhausted:
+                self._underway = self._begin_generation()
+            return self._underway.update.next_micro_batch()
 
-        def _unusable_rows(self) -> list[int]:
-            if self.settings.old_policy != "sampler":
-                return []
-            return [
-                row
-                for row, logps in enumerate(self._rollout["logprobs"])
-                if any(logp is None or not math.isfinite(logp) for logp in logps)
-            ]
-
-        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            with self._parent_spends_no_forward():
-                super()._generate_and_score_completions(inputs)
-            self._update_began = time.perf_counter()
-            scored = group_advantages(
-                self._rewards_N.view(-1, self.num_generations),
-                scale=self.settings.scale_rewards,
-                quorum=self.settings.quorum,
-            )
-            self._scored = scored
-            advantages_N, live_N = scored.advantages_GK.flatten(), scored.live_GK.flatten()
-            self.last_advantages = [
-                advantage if live else None
-                for advantage, live in zip(advantages_N.tolist(), live_N.tolist(), strict=True)
-            ]
-            rank, rows = self.accelerator.process_index, len(inputs)
-            mine = slice(rank * rows, (rank + 1) * rows)
-            generation = self.state.global_step // self.settings.minibatches + 1
-            self.beta_controller.resume(self.state.log_history)
-            self._update = Update(
+        def _begin_generation(self) -> _Underway:
+            number = self.state.global_step // self.settings.minibatches + 1
+            generation = self.next_generation(number)
+            began_s = time.perf_counter()
+            votes = count_votes(generation, self.settings)
+            device, ranks = self.accelerator.device, self._ranks()
+            rows = self.settings.rows // ranks.count
+            mine = slice(ranks.index * rows, (ranks.index + 1) * rows)
+            logprobs = generation.logprobs
+            update = Update(
                 self.accelerator.unwrap_model(self.model),
                 Batch.of(
-                    self._rollout["prompt_ids"],
-                    self._rollout["completion_ids"],
-                    self._rollout["logprobs"],
-                    self.accelerator.device,
+                    generation.prompt_ids[mine],
+                    generation.completion_ids[mine],
+                    None if logprobs is None else logprobs[mine],
+                    device,
                 ),
-                advantages_N[mine],
-                live_N[mine],
+                votes.advantages_N[mine].to(device),
+                votes.live_N[mine].to(device),
                 settings=self.settings,
                 reference=self._reference,
                 beta=self.beta_controller.beta,
                 max_length=self.args.max_completion_length,
-                ranks=Ranks(
-                    self.accelerator.num_processes,
-                    rank,
-                    lambda counts: self.accelerator.reduce(counts, reduction="sum"),
-                ),
+                ranks=ranks,
                 seed=self.args.seed,
-                generation=generation,
+                generation=number,
             )
-            self._grad_norms: list[float] = []
-            # TRL shuffles and splits what it is given; the update keeps its own order.
-            return {"row": torch.arange(rows)}
+            return _Underway(
+                number=number, generation=generation, votes=votes, update=update, began_s=began_s
+            )
+
+        def _ranks(self) -> Ranks:
+            return Ranks(
+                self.accelerator.num_processes,
+                self.accelerator.process_index,
+                lambda counts: self.accelerator.reduce(counts, reduction="sum"),
+            )
 
         def compute_loss(
             self,
             model: nn.Module,
-            inputs: Any,
+            inputs: MicroBatch,
             return_outputs: bool = False,
             num_items_in_batch: Any = None,
         ) -> Tensor:
-            return self._update.loss(model)
+            assert self._underway
+            return self._underway.update.loss(model, inputs)
 
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
             # Logs without a learning rate are HF's last words, after training.
             if "learning_rate" in logs:
-                self._grad_norms.append(logs["grad_norm"])
-                if self._update.exhausted:
-                    self._end_generation(logs)
-                logs["beta"] = self.beta_controller.beta
+                assert self._underway
+                self._underway.grad_norms.append(logs["grad_norm"])
+                if self._underway.update.exhausted:
+                    self._end_generation(self._underway, logs)
+                logs["gspo"] = self.state_dict()
             super().log(logs, start_time)
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """TRL's would call this GRPO, and ask an offline W&B run for its address."""
 
-        def _end_generation(self, logs: dict[str, float]) -> None:
-            values_NC = self.accelerator.gather(self._update.table.values_BC)
+        def _end_generation(self, done: _Underway, logs: dict[str, Any]) -> None:
+            values_NC = self.accelerator.gather(done.update.table.values_BC)
             row: dict[str, Any] = {
-                "generation": self.state.global_step // self.settings.minibatches,
+                "generation": done.number,
                 "step": self.state.global_step,
                 "lr": logs["learning_rate"],
-                "grad_norm": sum(self._grad_norms) / len(self._grad_norms),
-                **_reward_metrics(self._rewards_N, self._scored, self._causes),
+                "grad_norm": sum(done.grad_norms) / len(done.grad_norms),
+                **done.votes.metrics(),
                 **update_metrics(
                     RowTable(values_NC),
                     clip_low=self.settings.clip_low,
                     clip_high=self.settings.clip_high,
                 ),
-                "time/update_s": time.perf_counter() - self._update_began,
+                "time/update_s": time.perf_counter() - done.began_s,
             }
-            if self._update.beta:
-                row["beta"] = self._update.beta
+            if done.update.beta:
+                row["beta"] = done.update.beta
             kl = row.get("kl/ref")
             self.beta_controller.observe(kl)
             self.stop_reason = self.kl_limit.check(kl)
@@ -208,47 +186,17 @@ def make_trainer_class() -> type:
                 row["stop_reason"] = self.stop_reason
                 self.control.should_save = self.control.should_training_stop = True
             if self.accelerator.is_main_process:
-                self.on_generation(row)
-
-        @contextmanager
-        def _parent_spends_no_forward(self) -> Iterator[None]:
-            """The update makes its own old log-probabilities, of fewer rows.
-
-            TRL makes none for a window no longer than the accumulation: to it, that is on-policy.
-            """
-            args, window = self.args, self.args.steps_per_generation
-            args.steps_per_generation = args.gradient_accumulation_steps
-            try:
-                yield
-            finally:
-                args.steps_per_generation = window
+                self.on_generation(row, done.generation, done.votes.advantages())
 
     return GSPOTrainer
 
 
-def _rewards_of_the_rollout(prompts: Sequence[Any], **_: Any) -> list[float]:
-    raise AssertionError("the rollout brings its rewards; TRL has nothing to score")
+def _rewards_of_the_generation(prompts: Sequence[Any], **_: Any) -> list[float]:
+    raise AssertionError("a generation brings its rewards; TRL has nothing to score")
 
 
-def _reward_metrics(
-    rewards_N: Tensor, scored: Advantages, causes: Sequence[str]
-) -> dict[str, float]:
-    """What the verdicts were, and why a row does not vote."""
-    live_N = scored.live_GK.flatten()
-    judged_N = ~rewards_N.isnan()
-    live, rows = int(live_N.sum()), len(live_N)
-    metrics: dict[str, float] = {
-        "rows/live": live,
-        "rows/dead": rows - live,
-        "groups/zero_spread": int(scored.zero_spread_G.sum()),
-    }
-    dead = Counter(
-        "below_quorum" if judged else cause
-        for cause, judged, votes in zip(causes, judged_N.tolist(), live_N.tolist(), strict=True)
-        if not votes
-    )
-    metrics |= {f"rows/dead_{cause}": count for cause, count in sorted(dead.items())}
-    if live:
-        metrics["reward/mean"] = float(rewards_N[live_N].mean())
-        metrics["reward/std"] = float(rewards_N[live_N].std(correction=0))
-    return metrics
+def _beat(settings: GSPOConfig) -> Any:
+    """Rows that say nothing: TRL's loop runs once through them for each generation."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({"prompt": [""] * settings.prompts})

@@ -9,7 +9,7 @@ are not computed; they stay in every denominator.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,11 @@ class Ranks:
     add: Callable[[Tensor], Tensor]
 
 
-ALONE = Ranks(count=1, index=0, add=lambda tensor: tensor)
+class MicroBatch(TypedDict):
+    """A part of an optimizer step: which of this process's rows. It may have none."""
+
+    step: int
+    rows: Tensor
 
 
 class Update:
@@ -105,10 +109,18 @@ class Update:
         """In the generation's first step the policy is still the one that sampled."""
         return step == 0
 
-    def loss(self, model: nn.Module) -> Tensor:
-        """The next micro-batch's share of its step's loss."""
+    def next_micro_batch(self) -> MicroBatch:
         step, rows = self.slots[self._slot]
         self._slot += 1
+        return {"step": step, "rows": rows}
+
+    @property
+    def exhausted(self) -> bool:
+        return self._slot == len(self.slots)
+
+    def loss(self, model: nn.Module, micro_batch: MicroBatch) -> Tensor:
+        """The micro-batch's share of its step's loss."""
+        step, rows = micro_batch["step"], micro_batch["rows"]
         if not len(rows):
             return torch.zeros((), device=self.live_B.device, requires_grad=True)
         part = self.batch.take(rows)
@@ -146,10 +158,6 @@ class Update:
             self._measure_sampler(rows, now_bT, mask_bT)
         self.table.write(rows, ratio=out.ratios_B)
         return loss
-
-    @property
-    def exhausted(self) -> bool:
-        return self._slot == len(self.slots)
 
     def _old_logps(self, model: nn.Module) -> Tensor | None:
         """Of the rows that a later policy will see, as the policy is now."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rl.config import GSPOConfig
+from rl.gspo.generation import Generation
 
 VOCABULARY = 97
 
@@ -74,11 +75,14 @@ def tiny_policy(make=tiny_llama, *, lora=True, seed=0):
     return SimpleNamespace(model=model, tokenizer=tiny_tokenizer())
 
 
+PROMPTS = [" ".join(f"w{(7 * i + j) % 90}" for j in range(2 + i % 4)) for i in range(16)]
+
+
 @dataclass
 class ScriptedRollout:
     """Completions and rewards drawn from a seed, so that any two trainers can be given the same.
 
-    A row depends on its prompt and its place in the run alone, not on the process that draws it.
+    A row depends on its place in the run alone. It is given each prompt once for each completion.
     """
 
     longest: int = 8
@@ -88,30 +92,27 @@ class ScriptedRollout:
     agree_from_group: int | None = None
     calls: int = 0
 
-    def __call__(self, prompts, trainer):
-        rank = trainer.accelerator.process_index
-        out = {"prompt_ids": [], "completion_ids": [], "logprobs": [], "reward": []}
-        for i, prompt in enumerate(prompts):
-            row = rank * len(prompts) + i
+    def __call__(self, prompt_ids):
+        completion_ids, rewards = [], []
+        for row in range(len(prompt_ids)):
             draw = torch.Generator().manual_seed(1000 * self.calls + row)
             length = int(torch.randint(1, self.longest + 1, (1,), generator=draw))
             if self.lengths:
                 length = self.lengths[row % len(self.lengths)]
-            ids = torch.randint(2, VOCABULARY, (length,), generator=draw).tolist()
+            completion_ids.append(torch.randint(2, VOCABULARY, (length,), generator=draw).tolist())
             reward = float(torch.randn(1, generator=draw))
-            group = row // trainer.num_generations
-            if self.agree_from_group is not None and group >= self.agree_from_group:
+            if self.agree_from_group is not None and row // 4 >= self.agree_from_group:
                 reward = 1.0
             if float(torch.rand(1, generator=draw)) < self.missing:
                 reward = None
-            out["prompt_ids"].append(trainer.processing_class(prompt)["input_ids"])
-            out["completion_ids"].append(ids)
-            out["logprobs"].append([-4.0] * length)
-            out["reward"].append(reward)
-        if not self.logprobs:
-            out["logprobs"] = None
+            rewards.append(reward)
         self.calls += 1
-        return out
+        return Generation(
+            prompt_ids=prompt_ids,
+            completion_ids=completion_ids,
+            rewards=rewards,
+            logprobs=[[-4.0] * len(ids) for ids in completion_ids] if self.logprobs else None,
+        )
 
 
 def settings(**changes) -> GSPOConfig:
@@ -127,23 +128,32 @@ def settings(**changes) -> GSPOConfig:
 
 
 def build(gspo, output_dir, *, policy=None, rollout=None, **options):
-    """A trainer on a tiny policy, and the list its metric rows will go to."""
-    from datasets import Dataset
-
+    """A trainer on a tiny policy, its metric rows as they come and the last rows' advantages."""
     from rl.gspo.build import build_trainer
 
-    rows = []
-    prompts = [" ".join(f"w{(7 * i + j) % 90}" for j in range(2 + i % 4)) for i in range(16)]
-    trainer = build_trainer(
+    policy = policy or tiny_policy()
+    rollout = rollout or ScriptedRollout()
+    built = SimpleNamespace(rows=[], advantages=None)
+
+    def next_generation(number):
+        first = (number - 1) * gspo.prompts
+        asked = [PROMPTS[i % len(PROMPTS)] for i in range(first, first + gspo.prompts)]
+        ids = [policy.tokenizer(prompt)["input_ids"] for prompt in asked]
+        return rollout([row for row in ids for _ in range(gspo.group_size)])
+
+    def on_generation(row, generation, advantages):
+        built.rows.append(row)
+        built.advantages = advantages
+
+    built.trainer = build_trainer(
         gspo,
-        policy=policy or tiny_policy(),
-        dataset=Dataset.from_dict({"prompt": prompts}),
-        rollout_func=rollout or ScriptedRollout(),
-        on_generation=rows.append,
+        policy=policy,
+        next_generation=next_generation,
+        on_generation=on_generation,
         output_dir=output_dir,
         **{"max_new_tokens": 8, "temperature": 1.0, "seed": 0, **options},
     )
-    return SimpleNamespace(trainer=trainer, rows=rows)
+    return built
 
 
 @pytest.fixture
@@ -197,3 +207,11 @@ def settings_fixture():
 @pytest.fixture
 def gradients():
     return keep_gradients
+
+
+@pytest.fixture
+def dataset():
+    """The prompts as stock TRL takes them, in the order that ours are asked in."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({"prompt": PROMPTS})

@@ -28,7 +28,7 @@ def run_all(helpers, folder: Path) -> dict:
         seen[name] = {
             "gradients": gradients,
             "rows": run.rows,
-            "advantages": run.trainer.last_advantages,
+            "advantages": run.advantages,
         }
     return seen
 

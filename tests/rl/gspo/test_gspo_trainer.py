@@ -1,6 +1,7 @@
 """Whole runs on tiny random policies: who votes, who is computed, what is said about it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,17 +75,17 @@ def test_rows_without_a_verdict_are_counted_and_left_out(train, rollouts):
         assert row["rows/dead"] == sum(n for name, n in row.items() if "rows/dead_" in name)
         assert row["rows/dead_no_verdict"] > 0
         assert sum(row["ratio/histogram"]) <= row["rows/live"]
-    dead = [advantage is None for advantage in run.trainer.last_advantages]
+    dead = [advantage is None for advantage in run.advantages]
     assert sum(dead) == run.rows[-1]["rows/dead"]
 
 
 def changed(rollout, change):
-    """The rollout with its output put through `change`."""
+    """The rollout with its generation put through `change`."""
 
-    def changed_rollout(prompts, trainer):
-        out = rollout(prompts, trainer)
-        change(out)
-        return out
+    def changed_rollout(prompt_ids):
+        generation = rollout(prompt_ids)
+        change(generation)
+        return generation
 
     return changed_rollout
 
@@ -95,8 +96,8 @@ def test_what_a_dead_row_says_moves_nothing(train, settings, rollouts, gradients
     for word in (20, 50):
 
         def speechless(out, word=word):
-            out["reward"][3] = None
-            out["completion_ids"][3] = [word] * 5
+            out.rewards[3] = None
+            out.completion_ids[3] = [word] * 5
 
         run = train(
             settings(generations=1, minibatches=1, on_policy=True),
@@ -109,18 +110,16 @@ def test_what_a_dead_row_says_moves_nothing(train, settings, rollouts, gradients
     assert torch.equal(kept[0][0], kept[1][0])
 
 
-def test_a_batch_of_dead_rows_moves_nothing_not_even_by_momentum(train, settings, rollouts):
-    speech = rollouts()
+def test_a_batch_of_dead_rows_moves_nothing_not_even_by_momentum(train, settings, rollouts, tiny):
+    policy, speech = tiny(), rollouts()
     calls = []
 
-    def outage(prompts, trainer):
-        out = speech(prompts, trainer)
-        calls.append(trained_weights(trainer))
-        if len(calls) > 1:
-            out["reward"] = [None] * len(prompts)
-        return out
+    def outage(prompt_ids):
+        calls.append(trained_weights(policy))
+        out = speech(prompt_ids)
+        return replace(out, rewards=[None] * len(prompt_ids)) if len(calls) > 1 else out
 
-    run = train(settings(generations=3), rollout=outage)
+    run = train(settings(generations=3), policy=policy, rollout=outage)
     assert not torch.equal(calls[0], calls[1])
     assert torch.equal(calls[1], calls[2])
     assert torch.equal(calls[1], trained_weights(run.trainer))
@@ -134,7 +133,7 @@ def test_a_batch_of_dead_rows_moves_nothing_not_even_by_momentum(train, settings
 def test_a_reward_that_is_no_number_is_a_dead_row(train, settings, rollouts, reward):
     run = train(
         settings(generations=1),
-        rollout=changed(rollouts(), lambda out: out["reward"].__setitem__(0, reward)),
+        rollout=changed(rollouts(), lambda out: out.rewards.__setitem__(0, reward)),
     )
     assert run.rows[0]["rows/dead"] == 1
     assert math.isfinite(run.rows[0]["grad_norm"])
@@ -161,7 +160,7 @@ def test_rows_of_groups_that_agree_are_not_computed_and_stay_in_the_denominator(
     for same in ("agree", "are_dead"):
 
         def half(out, same=same):
-            out["reward"][:8] = [1.0 if same == "agree" else None] * 8
+            out.rewards[:8] = [1.0 if same == "agree" else None] * 8
 
         run = train(
             settings(generations=1, minibatches=1, on_policy=True),
@@ -177,7 +176,9 @@ def test_rows_of_groups_that_agree_are_not_computed_and_stay_in_the_denominator(
 
 
 def test_truncated_rows_are_dead_only_when_asked(train, settings, rollouts):
-    cut = changed(rollouts(), lambda out: out.__setitem__("truncated", [True, False] * 8))
+    def cut(prompt_ids):
+        return replace(rollouts()(prompt_ids), truncated=[True, False] * 8)
+
     row = train(settings(generations=1, truncated="dead"), rollout=cut).rows[0]
     assert row["rows/dead"] == row["rows/dead_truncated"] == 8
     assert train(settings(generations=1), rollout=cut).rows[0]["rows/dead"] == 0
@@ -185,7 +186,7 @@ def test_truncated_rows_are_dead_only_when_asked(train, settings, rollouts):
 
 def test_a_group_below_the_quorum_is_dead_and_said_so(train, settings, rollouts):
     def quiet(out):
-        out["reward"][:3] = [None] * 3
+        out.rewards[:3] = [None] * 3
 
     row = train(settings(generations=1), rollout=changed(rollouts(), quiet)).rows[0]
     assert (row["rows/dead"], row["rows/dead_below_quorum"]) == (4, 1)
@@ -196,21 +197,18 @@ def test_the_sampler_can_stand_for_the_old_policy(train, settings, rollouts, tin
     from rl.gspo.batch import Batch
     from rl.gspo.update import score
 
-    def honest(prompts, trainer):
-        out = speech(prompts, trainer)
-        batch = Batch.of(out["prompt_ids"], out["completion_ids"], None, torch.device("cpu"))
+    def honest(prompt_ids):
+        out = speech(prompt_ids)
+        batch = Batch.of(out.prompt_ids, out.completion_ids, None, torch.device("cpu"))
         with torch.no_grad():
-            logps_BT, _ = score(trainer.model, batch)
-        out["logprobs"] = [
-            row[: len(ids)].tolist()
-            for row, ids in zip(logps_BT, out["completion_ids"], strict=True)
-        ]
-        return out
+            logps_BT, _ = score(policy.model, batch)
+        rows = zip(logps_BT, out.completion_ids, strict=True)
+        return replace(out, logprobs=[row[: len(ids)].tolist() for row, ids in rows])
 
     runs = []
     for old_policy in ("trainer", "sampler"):
-        speech = rollouts()
-        runs.append(train(settings(old_policy=old_policy), rollout=honest))
+        policy, speech = tiny(), rollouts()
+        runs.append(train(settings(old_policy=old_policy), policy=policy, rollout=honest))
     torch.testing.assert_close(
         *(trained_weights(run.trainer) for run in runs), rtol=1e-4, atol=1e-6
     )
@@ -221,7 +219,7 @@ def test_the_sampler_can_stand_for_the_old_policy(train, settings, rollouts, tin
 def test_a_row_the_sampler_cannot_score_is_dead_when_its_log_probs_are_needed(
     train, settings, rollouts
 ):
-    unscored = changed(rollouts(logprobs=True), lambda out: out["logprobs"][0].__setitem__(0, None))
+    unscored = changed(rollouts(logprobs=True), lambda out: out.logprobs[0].__setitem__(0, None))
     row = train(settings(generations=1, old_policy="sampler"), rollout=unscored).rows[0]
     assert row["rows/dead_no_logprobs"] == 1
     assert math.isfinite(row["ratio/mean"])
@@ -236,7 +234,7 @@ def test_a_sampler_without_log_probs_cannot_be_the_old_policy(train, settings, r
 def test_prompts_of_a_group_reach_the_rollout_together(train, settings, rollouts):
     seen = []
     train(settings(generations=1), rollout=changed(rollouts(), lambda out: seen.append(out)))
-    groups = [seen[0]["prompt_ids"][i : i + 4] for i in range(0, 16, 4)]
+    groups = [seen[0].prompt_ids[i : i + 4] for i in range(0, 16, 4)]
     assert all(group == [group[0]] * 4 for group in groups)
     assert len({tuple(group[0]) for group in groups}) == 4
 

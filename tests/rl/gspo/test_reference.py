@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from rl.gspo.generation import Generation
 from rl.gspo.kl_guard import BetaController, KlLimit
 from rl.gspo.objective import gspo_loss, kl_loss
 from rl.gspo.reference import Reference
@@ -31,17 +32,16 @@ def test_the_probe_at_beta_0_is_the_adapters_own_kl(train, settings, tiny):
     policy = tiny()
     prompt, completion = [5, 6], [9, 10, 11]
 
-    def same_row(prompts, trainer):
-        n = len(prompts)
+    def same_row(prompt_ids):
+        n = len(prompt_ids)
         for name, parameter in policy.model.named_parameters():
             if "lora_B" in name:
                 parameter.data += 0.05
-        return {
-            "prompt_ids": [prompt] * n,
-            "completion_ids": [completion] * n,
-            "logprobs": None,
-            "reward": [float(i % 3) for i in range(n)],
-        }
+        return Generation(
+            prompt_ids=[prompt] * n,
+            completion_ids=[completion] * n,
+            rewards=[float(i % 3) for i in range(n)],
+        )
 
     row = train(settings(generations=1, learning_rate=1e-12), policy=policy, rollout=same_row).rows[
         0
@@ -90,8 +90,8 @@ def test_beta_adds_the_gradient_of_the_kl(train, settings, tiny, gradients, roll
     seen = []
     speech = rollouts()
 
-    def remembered(prompts, trainer):
-        seen.append(speech(prompts, trainer))
+    def remembered(prompt_ids):
+        seen.append(speech(prompt_ids))
         return seen[-1]
 
     run = train(
@@ -107,7 +107,7 @@ def test_beta_adds_the_gradient_of_the_kl(train, settings, tiny, gradients, roll
     run.trainer.train()
     out = seen[0]
     logps, mask = [], []
-    for prompt, completion in zip(out["prompt_ids"], out["completion_ids"], strict=True):
+    for prompt, completion in zip(out.prompt_ids, out.completion_ids, strict=True):
         ids = torch.tensor([prompt + completion])
         chances = whole(input_ids=ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
         row = chances[range(len(completion)), completion]
@@ -115,7 +115,7 @@ def test_beta_adds_the_gradient_of_the_kl(train, settings, tiny, gradients, roll
         mask.append(torch.arange(8) < len(row))
     logps_BT, mask_BT = torch.stack(logps), torch.stack(mask)
     old_BT = logps_BT.detach()
-    advantages = torch.tensor(run.trainer.last_advantages)
+    advantages = torch.tensor(run.advantages)
     loss = gspo_loss(logps_BT, old_BT, advantages, mask_BT, clip_low=3e-4, clip_high=4e-4).loss
     loss = loss + beta * kl_loss(logps_BT, old_BT, old_BT, mask_BT)
     wanted = torch.autograd.grad(loss, [p for p in whole.parameters() if p.requires_grad])

@@ -5,13 +5,15 @@ import sys
 
 import pytest
 
-from rl.config import GSPOConfig
+from rl.config import GSPOConfig, RunConfig
 from rl.gspo.refusals import (
     check_batch,
+    check_data,
     check_on_policy,
     check_reference,
     check_trl,
 )
+from rl.preflight import outlook
 
 
 def refusal(check, *arguments, **options) -> str:
@@ -77,27 +79,27 @@ def test_trl_settings_that_mean_something_pass():
 
 def test_processes_that_would_split_groups_are_refused():
     gspo = GSPOConfig(prompts=6, group_size=4, minibatches=2, micro_batch_rows=2)
-    check_batch(gspo, ranks=3, prompts_in_data=100)
-    text = refusal(check_batch, gspo, ranks=4, prompts_in_data=100)
+    check_batch(gspo, ranks=3)
+    text = refusal(check_batch, gspo, ranks=4)
     assert "split" in text
     assert "--gspo.prompts 4" in text
 
 
 def test_steps_that_do_not_cut_evenly_are_refused_with_the_nearest_that_do():
     gspo = GSPOConfig(prompts=4, group_size=4, minibatches=8, micro_batch_rows=2)
-    text = refusal(check_batch, gspo, ranks=2, prompts_in_data=100)
+    text = refusal(check_batch, gspo, ranks=2)
     assert "--gspo.micro-batch-rows 1" in text
     gspo = GSPOConfig(prompts=4, group_size=3, minibatches=4, micro_batch_rows=3)
-    text = refusal(check_batch, gspo, ranks=2, prompts_in_data=100)
+    text = refusal(check_batch, gspo, ranks=2)
     assert "--gspo.minibatches 3" in text
 
 
-def test_data_that_cannot_fill_a_generation_is_refused(train, settings):
-    text = refusal(check_batch, GSPOConfig(), ranks=1, prompts_in_data=5)
+def test_data_that_cannot_fill_a_generation_is_refused():
+    text = refusal(check_data, GSPOConfig(), prompts_in_data=5)
     assert "only 5 prompts" in text
     assert "--gspo.prompts 5" in text
     with pytest.raises(ValueError, match="not one generation"):
-        train(settings(prompts=32))
+        outlook(RunConfig(gspo=GSPOConfig(prompts=32)), train=16, heldout=0)
 
 
 def test_a_trainer_is_not_built_on_a_refused_setting(train):

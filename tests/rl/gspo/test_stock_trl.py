@@ -11,8 +11,18 @@ from rl.gspo.update import score
 pytest.importorskip("trl", minversion="1.16", reason="TRL 1.15 needs Triton for its own head")
 
 
-def stock_trainer(policy, rollout, dataset, tmp_path, **changes):
+def stock_trainer(policy, script, dataset, tmp_path, **changes):
+    """TRL's own trainer, given what ours is given: its rollout hook is asked, in the same order."""
     import trl
+
+    def rollout(prompts, trainer):
+        generation = script([policy.tokenizer(prompt)["input_ids"] for prompt in prompts])
+        return {
+            "prompt_ids": generation.prompt_ids,
+            "completion_ids": generation.completion_ids,
+            "logprobs": generation.logprobs,
+            "reward": generation.rewards,
+        }
 
     def reward(prompts, reward, **_):
         return reward
@@ -39,6 +49,7 @@ def stock_trainer(policy, rollout, dataset, tmp_path, **changes):
         "disable_tqdm": True,
         "seed": 0,
         "lr_scheduler_type": "constant",
+        "shuffle_dataset": False,
         "weight_decay": 0.0,
     }
     return trl.GRPOTrainer(
@@ -51,7 +62,9 @@ def stock_trainer(policy, rollout, dataset, tmp_path, **changes):
     )
 
 
-def test_on_policy_gradients_are_stock_trls(train, tiny, tmp_path, rollouts, settings, gradients):
+def test_on_policy_gradients_are_stock_trls(
+    train, tiny, tmp_path, rollouts, settings, gradients, dataset
+):
     ours = train(
         settings(minibatches=1, on_policy=True, generations=1),
         policy=tiny(),
@@ -60,7 +73,7 @@ def test_on_policy_gradients_are_stock_trls(train, tiny, tmp_path, rollouts, set
     ).trainer
     mine = gradients(ours)
     ours.train()
-    stock = stock_trainer(tiny(), rollouts(), ours.train_dataset, tmp_path, max_steps=1)
+    stock = stock_trainer(tiny(), rollouts(), dataset, tmp_path, max_steps=1)
     theirs = gradients(stock)
     stock.train()
     assert mine[0].norm() > 1e-3
@@ -69,10 +82,10 @@ def test_on_policy_gradients_are_stock_trls(train, tiny, tmp_path, rollouts, set
 
 @pytest.mark.parametrize("aggregation", ["sequence", "dr_grpo"])
 def test_off_policy_loss_and_gradient_are_stock_trls(
-    aggregation, train, tiny, tmp_path, rollouts, gradients
+    aggregation, train, tiny, tmp_path, rollouts, gradients, dataset
 ):
     policy = tiny()
-    dataset = train(policy=policy, start=False).trainer.train_dataset
+    train(policy=policy, start=False)
     loss_type = {"sequence": "grpo", "dr_grpo": "dr_grpo"}[aggregation]
     stock = stock_trainer(tiny(), rollouts(), dataset, tmp_path, loss_type=loss_type)
     stock.model.train()
@@ -118,8 +131,7 @@ def test_off_policy_loss_and_gradient_are_stock_trls(
             torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-7, msg=name)
 
 
-def test_advantages_are_stock_trls(train, tmp_path, tiny, rollouts):
-    dataset = train(start=False).trainer.train_dataset
+def test_advantages_are_stock_trls(tmp_path, tiny, rollouts, dataset):
     rollout = rollouts()
     for scale in ("group", "batch", "none"):
         stock = stock_trainer(tiny(), rollout, dataset, tmp_path, scale_rewards=scale)
