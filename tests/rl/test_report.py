@@ -134,9 +134,10 @@ def test_a_hostile_completion_stays_text(run_copy: Path):
     assert page.tags() <= clean.tags()
     assert page.unbalanced == []
     drawn = json.dumps(page.figures())
-    assert "onerror" in drawn
+    assert "alert(1)" in drawn
     assert "<script" not in drawn
     assert "<img" not in drawn
+    assert max(len(trace["name"]) for trace in page.figures()["Tiers"]["data"]) < 100
     attributes = {name for _, attributes in page.elements for name in attributes}
     assert not [name for name in attributes if name.startswith("on")]
     assert attributes <= {name for _, attributes in clean.elements for name in attributes}
@@ -229,7 +230,7 @@ def test_a_long_run_is_smoothed_and_what_was_measured_stays_behind_it():
 
 
 def test_smoothing_neither_fills_gaps_nor_moves_a_slope():
-    assert smoothed([1.0, 2.0, 3.0, 4.0, 5.0], 3) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert smoothed([1.0, 2.0, 3.0, 4.0, 5.0], 3) == pytest.approx([1.0, 2.0, 3.0, 4.0, 5.0])
     assert smoothed([0.0, 3.0, 0.0, NAN, 4.0], 3)[:3] == [0.0, 1.0, 1.5]
     assert math.isnan(smoothed([0.0, 3.0, 0.0, NAN, 4.0], 3)[3])
 
