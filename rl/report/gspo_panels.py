@@ -149,10 +149,17 @@ JUDGE_AND_CLOCK = Section(
         ),
         Panel(
             "Judge faults",
-            "Verdicts that never came, which have no vote, and calls that were tried again.",
+            "Verdicts that never came, which have no vote; attempts that failed; calls tried again.",
             curves(
-                {"judge/faults": "red", "judge/retries": "orange"}, form=".0f", include=(0.0, 4.0)
+                {"judge/faults": "red", "judge/troubles": "purple", "judge/retries": "orange"},
+                form=".0f",
+                include=(0.0, 4.0),
             ),
+        ),
+        Panel(
+            "Judge's limit",
+            "How many requests its adaptive limit lets out at once. It falls where the judge strains.",
+            curves({"judge/limit": "teal"}, form=".0f"),
         ),
         Panel("Judge cost", "Dollars since the run began.", cost),
         Panel(
