@@ -149,7 +149,7 @@ JUDGE_AND_CLOCK = Section(
         ),
         Panel(
             "Judge faults",
-            "Verdicts that never came, which have no vote; attempts that failed; calls tried again.",
+            "Verdicts that never came have no vote; attempts that failed; calls tried again.",
             curves(
                 {"judge/faults": "red", "judge/troubles": "purple", "judge/retries": "orange"},
                 form=".0f",
@@ -158,7 +158,7 @@ JUDGE_AND_CLOCK = Section(
         ),
         Panel(
             "Judge's limit",
-            "How many requests its adaptive limit lets out at once. It falls where the judge strains.",
+            "How many requests are let out at once. It falls where the judge strains.",
             curves({"judge/limit": "teal"}, form=".0f"),
         ),
         Panel("Judge cost", "Dollars since the run began.", cost),
