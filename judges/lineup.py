@@ -196,10 +196,12 @@ def _beyond_the_question(request: JudgeRequest) -> str:
         for i in range(len(words) - ECHO_WORDS + 1)
         if tuple(match[0].casefold() for match in words[i : i + ECHO_WORDS]) in runs
     ]
-    text = request.answer
-    for i in sorted({i for run in echoed for i in run}, reverse=True):
-        text = f"{text[: words[i].start()]}...{text[words[i].end() :]}"
-    return re.sub(r"\.\.\.(\s*\.\.\.)+", "...", text)
+    kept: list[str] = []
+    at = 0
+    for i in sorted({i for run in echoed for i in run}):
+        kept += [request.answer[at : words[i].start()], "..."]
+        at = words[i].end()
+    return re.sub(r"\.\.\.(\s*\.\.\.)+", "...", "".join([*kept, request.answer[at:]]))
 
 
 def unpaid(rubric: Rubric) -> Tier:

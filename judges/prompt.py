@@ -29,9 +29,9 @@ _INVISIBLE = re.compile(
 _NEWLINE = re.compile("\r\n?|[\u2028\u2029\x85]")
 # A space after what opens a tag (<|im_start|>, </s>, <think>, [INST], [gMASK], [|user|], ]~b],
 # [[answer ..]]) or before what closes one. People read on; no tokenizer finds a special token and
-# no parser a fence.
+# no parser a fence. What is repeated is never given back (+), or a lone [AAA... takes its square.
 _OPENS = re.compile(
-    r"<(?=[A-Za-z/|!?<\uff5c])|\[(?=\[|\||e~\[|/?[a-z]*[A-Z_]{2,}[A-Z0-9_]*\])|\](?=~)"
+    r"<(?=[A-Za-z/|!?<\uff5c])|\[(?=\[|\||e~\[|/?[a-z]*+[A-Z_]{2}[A-Z0-9_]*+\])|\](?=~)"
 )
 _CLOSES = re.compile(r"(?<=[|\uff5c>])>|(?<=[\]|])\]")
 

@@ -13,6 +13,7 @@ told. It is here so that training, tests and newcomers have a real judge to talk
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,11 +128,11 @@ def grade(
     others = known.others(truth_forms)
     truths = _spans(said, _by_first_word(truth_forms))
     wrongs = [
-        span
-        for span in _spans(said, others.index)
-        if not _inside(span, truths) and not _contains(asked, said.words[span[0] : span[1]])
+        (start, end)
+        for start, end in _outside(_spans(said, others.index), truths)
+        if not _contains(asked, said.words[start:end])
     ]
-    truths = [span for span in truths if not _inside(span, wrongs)]
+    truths = _outside(truths, wrongs)
     denied = [span for span in truths if _is_denied(said, span)]
     forms = {said.words[a:b] for a, b in wrongs if not _is_denied(said, (a, b))}
     named = {others.answer_of[form]: " ".join(form) for form in sorted(forms)}
@@ -234,9 +235,19 @@ def _spans(said: Words, index: Index) -> list[Span]:
     return spans
 
 
-def _inside(span: Span, outers: list[Span]) -> bool:
-    """Part of a longer name: "anaemia" in "sickle cell anaemia"."""
-    return any(a <= span[0] and span[1] <= b and (a, b) != span for a, b in outers)
+def _outside(spans: list[Span], longer: list[Span]) -> list[Span]:
+    """Those that are no part of a longer name, as "anaemia" is in "sickle cell anaemia"."""
+    kept: list[Span] = []
+    ahead = iter([*longer, (sys.maxsize, sys.maxsize)])
+    begin, end = next(ahead)
+    reach = 0
+    for span in spans:
+        while begin <= span[0]:
+            reach = max(reach, end)
+            begin, end = next(ahead)
+        if span[1] > reach:
+            kept.append(span)
+    return kept
 
 
 def _contains(words: Form, form: Form) -> bool:
@@ -248,15 +259,14 @@ def _is_denied(said: Words, span: Span) -> bool:
     clause = said.clauses[start]
     while start and said.words[start - 1] in _LINKS:
         start -= 1
-    before = said.words[:start]
     if any(
-        before[-len(denial) :] == denial and said.clauses[start - 1] == clause
+        said.words[max(start - len(denial), 0) : start] == denial
+        and said.clauses[start - 1] == clause
         for denial in _DENIED_AFTER
     ):
         return True
-    after = said.words[end:]
     return any(
-        after[: len(denial)] == denial and said.clauses[end] == said.clauses[end - 1]
+        said.words[end : end + len(denial)] == denial and said.clauses[end] == said.clauses[end - 1]
         for denial in _DENIED_BEFORE
     )
 

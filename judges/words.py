@@ -61,6 +61,8 @@ def says_any(text: str, forms: Iterable[str]) -> bool:
 
 
 def _plain(text: str) -> str:
+    if not text.isascii():  # marks first: to sort a long run of them takes its square
+        text = "".join(c for c in text if not unicodedata.combining(c))
     text = unicodedata.normalize("NFKC", text).casefold()
     if not text.isascii():
         bare = (c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
