@@ -13,7 +13,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -111,7 +110,6 @@ def shipped_rubrics() -> list[str]:
     return sorted(path.stem for path in (HERE / "rubrics").glob("*.toml"))
 
 
-@cache
 def load_rubric(name: str) -> Rubric:
     """A shipped rubric by name, or any .toml file by path."""
     path = Path(name) if name.endswith(".toml") else HERE / "rubrics" / f"{name}.toml"

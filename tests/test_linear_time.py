@@ -1,5 +1,7 @@
-"""A candidate writes what is split, gated, neutralised and quoted by a judge, all in one event loop:
-whatever it writes, twice as much takes about twice as long."""
+"""A candidate writes what is split, gated, neutralised and quoted by a judge, in one event loop.
+
+Whatever it writes, twice as much takes about twice as long.
+"""
 
 import contextlib
 import time

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from judges import JudgeRequest
+from judges.prompt import grading_prompt
 from judges.rubric import Template, load_rubric, shipped_rubrics
 
 
@@ -73,6 +75,18 @@ def test_the_hash_follows_the_words_and_not_the_spacing(tmp_path):
     spaced = load_rubric(write(tmp_path, "# a comment\n" + TWO_TIERS + "\n\n", "b.toml"))
     other = load_rubric(write(tmp_path, TWO_TIERS.replace("Right.", "Correct."), "c.toml"))
     assert plain.sha == spaced.sha != other.sha
+
+
+def test_a_file_that_was_edited_is_read_again(tmp_path):
+    path = write(tmp_path, TWO_TIERS)
+    before = load_rubric(path)
+    write(tmp_path, TWO_TIERS.replace("Right.", "Correct."))
+    after = load_rubric(path)
+    assert after.sha != before.sha
+    request = JudgeRequest(question="?", truth="t", answer="a")
+    for rubric, meaning in ((before, "Right."), (after, "Correct.")):
+        system = grading_prompt(request, rubric, "schema", defences=True).system
+        assert f"- yes: {meaning}" in system
 
 
 def test_a_rubric_in_any_language_may_bring_its_own_wording(tmp_path):
