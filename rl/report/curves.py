@@ -17,11 +17,17 @@ def curves(
     form: str = ".2f",
     include: Iterable[float] = (0.0,),
     log_if_wide: bool = False,
+    unless_zero: bool = False,
 ) -> Draw:
-    """Of these metrics, each in a colour of the palette. `include` is what the scale must show."""
+    """Of these metrics, each in a colour of the palette. `include` is what the scale must show.
+
+    With `unless_zero` nothing is drawn where all of them are 0 all the time.
+    """
 
     def draw(record: Record) -> go.Figure | None:
         lines = measured(record, colours)
+        if unless_zero and not any(row.get(key) for row in record.run.metrics for key in colours):
+            return None
         generations = column(record.run.metrics, "generation")
         scale = {"form": form, "include": include, "log_if_wide": log_if_wide}
         return line_chart(generations, lines, **scale) if lines else None

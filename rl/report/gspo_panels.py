@@ -46,11 +46,6 @@ def heldout_tiers(record: Record) -> go.Figure | None:
     return share_chart(bars, colours) if bars else None
 
 
-def cost(record: Record) -> go.Figure | None:
-    is_paid = any(row.get("judge/usd") for row in record.run.metrics)
-    return curves({"judge/usd": "green"}, form=".4f")(record) if is_paid else None
-
-
 def ratios(record: Record) -> go.Figure | None:
     metrics = record.run.metrics
     if not any("ratio/mean" in row for row in metrics):
@@ -161,7 +156,16 @@ JUDGE_AND_CLOCK = Section(
             "How many requests are let out at once. It falls where the judge strains.",
             curves({"judge/limit": "teal"}, form=".0f"),
         ),
-        Panel("Judge cost", "Dollars since the run began.", cost),
+        Panel(
+            "Judges at odds",
+            "Questions on which the members of a panel of judges named different tiers.",
+            curves({"judge/disagreements": "purple"}, form=".0f", unless_zero=True),
+        ),
+        Panel(
+            "Judge cost",
+            "Dollars since the run began.",
+            curves({"judge/usd": "green"}, form=".4f", unless_zero=True),
+        ),
         Panel(
             "Sampling speed",
             "Completion tokens a second.",

@@ -194,6 +194,14 @@ def test_metrics_that_were_not_measured_leave_no_chart(tmp_path: Path):
     assert {"Reward", "Entropy"} <= set(page.texts)
 
 
+def test_a_judge_that_costs_nothing_has_no_chart_of_its_cost(tmp_path: Path):
+    log = RunLog(tmp_path)
+    log.metrics({"generation": 1, "judge/usd": 0.0, "judge/faults": 0})
+    assert report(tmp_path).figures().keys() == {"Judge faults"}
+    log.metrics({"generation": 2, "judge/usd": 0.01})
+    assert report(tmp_path).figures().keys() == {"Judge faults", "Judge cost"}
+
+
 def test_a_curve_is_broken_where_nothing_was_measured():
     line = Line(name="x", values=[1.0, NAN, 3.0], colour="red", band=([0.0, 0.0, NAN], [2.0] * 3))
     band, curve = line_chart([1.0, 2.0, 3.0], [line]).data
