@@ -28,7 +28,8 @@ def facts(figures: Figures) -> list[str]:
 def tiles(figures: Figures, best_tier: str | None) -> Iterator[Tile]:
     interval = figures.get("heldout_change_95")
     between = f"95 % interval {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else ""
-    window = f"means of the first and last {figures.get('reward_window')} generations"
+    few = figures.get("reward_window", 1)
+    window = f"means of the first and last {few} generations" if few > 1 else "first and last"
     yield from _change("Held-out reward", figures, "heldout_before", "heldout_after", between)
     yield from _change("Training reward", figures, "reward_first", "reward_last", window)
     before, after = figures.get("heldout_tiers_before"), figures.get("heldout_tiers_after")
