@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from judges.backends import Backend, Form
+from judges.client.http import HttpReply
 from judges.config import Grading
-from judges.transport import HttpReply
 from judges.verdict import JudgeRequest
 from judges.wire import WIRES, Reply
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from judges.budget import Budget, BudgetExceeded
 from judges.call import Call, CallFailure, Manners, Passing
+from judges.client.http import HttpReply, Transport
 from judges.sender import Outcome, Sender
-from judges.transport import HttpReply, Transport
 from judges.verdict import FaultCause, Usage
 
 if TYPE_CHECKING:

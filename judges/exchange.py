@@ -9,9 +9,9 @@ from typing import TypeVar
 from judges.abilities import Abilities, Terms
 from judges.backends import Backend, endpoint, secrets_in
 from judges.caller import Call, Caller, CallFailure
+from judges.client.http import HttpReply
 from judges.ledger import Ledger, Setup
 from judges.prompt import Prompt
-from judges.transport import HttpReply
 from judges.verdict import FREE, FaultCause, Faulty, JudgeRequest, Usage
 from judges.wire import LABEL_TOKENS, WIRES, Ask, Json, Reply, read_reply, worst_bill
 

@@ -11,12 +11,12 @@ from judges.backends import named
 from judges.breaker import wait_until_alive
 from judges.budget import Budget, BudgetExceeded
 from judges.child import ChildServer
+from judges.client.http import Transport
 from judges.config import JudgeConfig
 from judges.opening import Shared, check, open_asker, open_ledger
 from judges.panel import combine, disagree
 from judges.rubric import Rubric, load_rubric
 from judges.stats import JudgeStats, Tally
-from judges.transport import Transport
 from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
 
 ANOTHER_MAY_ANSWER = OUTAGES | {FaultCause.NOT_RECORDED}

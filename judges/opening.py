@@ -12,6 +12,7 @@ from judges.backends import Backend, endpoint, resolve
 from judges.budget import Budget
 from judges.caller import Caller, Manners
 from judges.child import ChildServer
+from judges.client.http import Transport
 from judges.config import JudgeConfig
 from judges.exchange import Means
 from judges.ledger import Ledger, Setup, without_secrets
@@ -20,7 +21,6 @@ from judges.local import LlamaServer, check_gguf
 from judges.rubric import Rubric
 from judges.rules import load_known
 from judges.stats import Tally
-from judges.transport import Transport
 from judges.wire import WIRES
 
 PIECES = 64

@@ -8,10 +8,10 @@ from judges.backends import BLOT
 from judges.breaker import Breaker, Pass
 from judges.budget import Budget, BudgetExceeded
 from judges.call import Call, CallFailure, Manners, Passing
+from judges.client.http import HttpReply, TimedOut, Transport, TransportError
 from judges.hedge import Hedging
 from judges.limits import AdaptiveLimit, Pace, Slots
 from judges.retry import retry_after_s
-from judges.transport import HttpReply, TimedOut, Transport, TransportError
 from judges.verdict import FaultCause
 
 Outcome = HttpReply | CallFailure | Passing

@@ -19,7 +19,13 @@ MUST_NOT_KNOW = {
 # One splitter takes reasoning off, whoever reasoned: the policy or its judge.
 KNOWN_TO_ALL = {"rewards.split"}
 ONLY_IN = {
-    "httpx": {"experiments/bench/judge_client.py"},
+    "httpx": {"judges/client/http.py", "experiments/bench/judge_client.py"},
+    "aiohttp": {
+        "judges/client/http.py",
+        *("judges/serve.py", "judges/misbehave.py"),  # they serve
+        "rl/rollout/vllm_client.py",
+        "experiments/bench/judge_client.py",
+    },
     "wandb": {"rl/tracking.py"},
     "vllm": set(),
 }

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from judges.budget import Budget
 from judges.caller import Call, Caller, Manners
-from judges.transport import Transport
+from judges.client.http import Transport
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from judges.caller import Call, Caller, CallFailure, Manners
-from judges.transport import HttpReply, Transport
+from judges.client.http import HttpReply, Transport
 from judges.verdict import FaultCause
 
 

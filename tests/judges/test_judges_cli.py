@@ -106,7 +106,7 @@ def test_help_loads_neither_torch_nor_the_client(command):
         "import runpy\n"
         "try: runpy.run_module('judges', run_name='__main__')\n"
         "except SystemExit as exit: assert not exit.code\n"
-        "heavy = {'torch', 'trl', 'tenacity', 'judges.transport'}\n"
+        "heavy = {'torch', 'trl', 'tenacity', 'judges.client.http'}\n"
         "print('LOADED', *sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import pytest
 
 from judges.budget import Budget, BudgetExceeded
 from judges.caller import Call, Caller, CallFailure, Manners
-from judges.transport import HttpReply
+from judges.client.http import HttpReply
 from judges.verdict import FaultCause, Usage
 
 
