@@ -240,7 +240,7 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
             f"judge.model is missing: backend {config.backend} has no default. Name {what} with "
             "--judge.model"
         )
-    if config.max_usd is not None and not _is_priced(config, row):
+    if config.max_usd is not None and not is_priced(config):
         raise ValueError(
             f"judge.max_usd is {config.max_usd} and nobody has said what backend {config.backend} "
             f"charges for {backend.model} there: a row's prices are for its own model and host. "
@@ -255,8 +255,9 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
     return backend
 
 
-def _is_priced(config: JudgeConfig, row: Backend) -> bool:
+def is_priced(config: JudgeConfig) -> bool:
     """Whether a limit on money can hold: by the row's own prices, or by prices that were given."""
+    row = ROWS[config.backend]
     if config.usd_per_m_in is not None and config.usd_per_m_out is not None:
         return True
     is_rows_own = config.url in (None, row.url) and config.model in (None, row.model)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from judges.backends import Backend, named, resolve
+from judges.backends import Backend, is_priced, named, resolve
 from judges.command import at_least, read_flags, told
 from judges.config import JudgeConfig
 from judges.grade import CLAIMS_SCHEMA, verdict_schema
@@ -51,8 +51,9 @@ class Estimate:
     calls: int
     input_tokens: int
     output_tokens: int
-    usd: float
-    usd_at_most: float
+    usd: float | None
+    """None where nobody has said what one of the judges charges."""
+    usd_at_most: float | None
     """Where every prompt and reply is billed at the most that a budget sets aside for it, by the
     dearest of the judges that may answer, with questions and answers of the lengths given."""
     judge_hours: float
@@ -64,10 +65,14 @@ class Estimate:
             calls=self.calls + other.calls,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
-            usd=self.usd + other.usd,
-            usd_at_most=self.usd_at_most + other.usd_at_most,
+            usd=_sum(self.usd, other.usd),
+            usd_at_most=_sum(self.usd_at_most, other.usd_at_most),
             judge_hours=max(self.judge_hours, other.judge_hours),
         )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +90,15 @@ class Kind:
 def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
     """`reply_s` is the judge's latency where it was measured; else the backend's row guesses."""
     rubric = load_rubric(config.rubric)
-    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
-    chains += [[named(config, entry)] for entry in config.panel]
-    total, *others = [_one_chain(chain, rubric, work, reply_s) for chain in chains]
+    total, *others = [_one_chain(chain, rubric, work, reply_s) for chain in _chains(config)]
     for other in others:
         total += other
     return total
+
+
+def _chains(config: JudgeConfig) -> list[list[JudgeConfig]]:
+    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
+    return chains + [[named(config, entry)] for entry in config.panel]
 
 
 def _one_chain(
@@ -106,12 +114,14 @@ def _one_chain(
         calls=calls,
         input_tokens=tokens_in,
         output_tokens=tokens_out,
-        usd=backend.bill(tokens_in, tokens_out).usd,
+        usd=backend.bill(tokens_in, tokens_out).usd if is_priced(config) else None,
         usd_at_most=max(
             _usd_at_most(link, rubric, work, lang)
             for link in chain
             for lang in (rubric.lang, *rubric.siblings)
-        ),
+        )
+        if all(map(is_priced, chain))
+        else None,
         judge_hours=_hours(backend, calls, tokens_in + tokens_out, work, reply_s),
     )
 
@@ -236,7 +246,14 @@ def describe(config: JudgeConfig, total: Estimate) -> str:
         f"about {total.calls:,} calls, {_short(total.input_tokens)} tokens in, "
         f"{_short(total.output_tokens)} out"
     ]
-    if total.usd_at_most:
+    members = [member for chain in _chains(config) for member in chain]
+    if unpriced := next((member for member in members if not is_priced(member)), None):
+        give = ". Give judge.usd_per_m_in and judge.usd_per_m_out, 0 where it is free"
+        lines.append(
+            f"  money: unknown, for nobody has said what {unpriced.backend} charges for "
+            f"{unpriced.model} there{give if unpriced is config else ''}"
+        )
+    elif total.usd_at_most:
         lines.append(
             f"  money: about ${total.usd:,.2f}, at most ${total.usd_at_most:,.2f} without retries "
             "if no question or answer is longer than assumed; equal ones in the ledger cost nothing"
@@ -249,9 +266,15 @@ def describe(config: JudgeConfig, total: Estimate) -> str:
         ("max_usd", config.max_usd, total.usd),
     )
     lines += [
+        f"  the run would stop at once: {backend.key_env} is not set, and backend {backend.name} "
+        f"needs it. Type: export {backend.key_env}=..."
+        for backend in (resolve(member, keyless=True) for member in members)
+        if backend.key_env and not backend.key()
+    ]
+    lines += [
         f"  judge.{name} is {limit:,}: about {need:,.6g} are needed, so the run will stop early"
         for name, limit, need in needs
-        if limit is not None and need > limit
+        if limit is not None and need is not None and need > limit
     ]
     return "\n".join(lines)
 

@@ -10,7 +10,13 @@ from judges.lineup import read_lineup, stated
 from judges.preflight import Workload, describe, estimate, main
 
 WORK = Workload(prompts=4, group_size=8, steps=10, answer_tokens=50)
-PAID = JudgeConfig(backend="custom", model="m", url="http://127.0.0.1:9/v1", usd_per_m_in=1.0)
+PAID = JudgeConfig(
+    backend="custom",
+    model="m",
+    url="http://127.0.0.1:9/v1",
+    usd_per_m_in=1.0,
+    usd_per_m_out=0.0,
+)
 
 
 def test_calls_are_answers_times_samples_times_judges():
@@ -139,6 +145,51 @@ def test_labels_need_one_token_a_reply():
 
 def test_an_estimate_needs_no_key():
     assert estimate(JudgeConfig(backend="deepseek"), WORK).usd > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "needs"),
+    [
+        ("--backend deepseek", "DEEPSEEK_API_KEY"),
+        ("--backend rules --panel openai", "OPENAI_API_KEY"),
+        ("--backend rules --fallback anthropic", "ANTHROPIC_API_KEY"),
+        ("--backend custom --model m --url http://h/v1 --key-env MY_KEY", "MY_KEY"),
+    ],
+)
+def test_a_key_that_is_missing_is_told(flags, needs, capsys, monkeypatch):
+    monkeypatch.delenv(needs, raising=False)
+    assert main(flags.split()) == 0
+    assert f"the run would stop at once: {needs} is not set" in capsys.readouterr().out
+    monkeypatch.setenv(needs, "k")
+    assert main(flags.split()) == 0
+    assert "would stop" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "whose"),
+    [
+        ("--backend openai --model gpt-5-pro", "openai charges for gpt-5-pro"),
+        ("--backend custom --model m --url http://h/v1", "custom charges for m"),
+        ("--backend rules --panel openrouter:big/model", "openrouter charges for big/model"),
+        ("--backend openai --fallback custom:m@http://h/v1", "custom charges for m"),
+    ],
+)
+def test_money_that_nobody_can_know_is_not_guessed(flags, whose, capsys):
+    assert main(flags.split()) == 0
+    said = capsys.readouterr().out
+    assert f"money: unknown, for nobody has said what {whose}" in said
+    assert "$" not in said
+
+
+def test_prices_that_are_given_are_reckoned_with(capsys):
+    flags = "--backend openai --model gpt-5-pro --usd-per-m-in 15 --usd-per-m-out 120"
+    assert main(flags.split()) == 0
+    assert "money: about $" in capsys.readouterr().out
+
+
+def test_at_most_counts_what_a_host_charges_for_writing_its_cache():
+    writing = JudgeConfig(backend="anthropic", usd_per_m_in=1.0, usd_per_m_out=0.0)
+    assert estimate(writing, WORK).usd_at_most > 1.2 * estimate(PAID, WORK).usd_at_most
 
 
 def test_a_budget_that_will_stop_the_run_is_told():

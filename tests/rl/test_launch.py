@@ -100,6 +100,13 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_before_it_loads_anything(ar
     assert said in done.stderr
 
 
+def test_a_dry_run_says_that_the_run_would_stop_for_want_of_a_key(monkeypatch):
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    done = launch("quickstart", "--judge.backend", "deepseek", "--dry-run")
+    assert done.returncode == 0
+    assert "the run would stop at once: DEEPSEEK_API_KEY is not set" in done.stderr
+
+
 def test_a_dry_run_knows_on_how_many_processes_it_would_run(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert "each of 4 processes. Type --gspo" in launch("quickstart", "--dry-run").stderr
