@@ -83,7 +83,7 @@ def stack_chart(generations: Values, layers: Sequence[Line], *, form: str = ".0%
         if len(generations) == 1:  # an area of one point would not be seen
             bar = go.Bar(
                 x=[*generations],
-                y=[*layer.values],
+                y=_drawable(layer.values),
                 marker_color=COLOUR[layer.colour],
                 width=0.5,
                 **named,
@@ -92,7 +92,7 @@ def stack_chart(generations: Values, layers: Sequence[Line], *, form: str = ".0%
         else:
             area = go.Scatter(
                 x=[*generations],
-                y=[*layer.values],
+                y=_drawable(layer.values),
                 stackgroup="all",
                 mode="lines",
                 line={"width": 0, "color": COLOUR[layer.colour]},
@@ -197,8 +197,8 @@ def _curve(generations: Values, line: Line, form: str) -> go.Scatter:
     marked = len(xs) <= MARKED
     return go.Scatter(
         x=xs,
-        y=[value if math.isfinite(value) else None for value in line.values],
-        customdata=[*zip(*line.band, strict=True)] if line.band else None,
+        y=_drawable(line.values),
+        customdata=[*zip(*map(_drawable, line.band), strict=True)] if line.band else None,
         name=_legend(line, form),
         mode="lines+markers" if marked else "lines",
         line={"color": COLOUR[line.colour], "width": 2, "dash": "dot" if line.x else "solid"},
@@ -210,7 +210,7 @@ def _curve(generations: Values, line: Line, form: str) -> go.Scatter:
 def _unsmoothed(generations: Values, line: Line) -> go.Scatter:
     return go.Scatter(
         x=[*generations],
-        y=[value if math.isfinite(value) else None for value in line.values],
+        y=_drawable(line.values),
         mode="lines",
         line={"color": COLOUR[line.colour] + PALE, "width": 1},
         hoverinfo="skip",
@@ -227,7 +227,7 @@ def _band(generations: Values, band: tuple[Values, Values], colour: str) -> go.S
     )
     return go.Scatter(
         x=xs + xs[::-1],
-        y=highs + lows[::-1],
+        y=_drawable(highs + lows[::-1]),
         fill="toself",
         fillcolor=COLOUR[colour] + FAINT,
         mode="lines",
@@ -235,6 +235,11 @@ def _band(generations: Values, band: tuple[Values, Values], colour: str) -> go.S
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _drawable(values: Values) -> list[float | None]:
+    """A gap for what is missing, and no more digits than can be seen: they are most of a file."""
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
 
 def _plain(name: str) -> str:
