@@ -49,7 +49,7 @@ def line_chart(
     figure = _figure(generations, form, height_px)
     points = [value for line in lines for value in _measured(line)]
     if log_if_wide and _is_wide(points):
-        figure.update_yaxes(type="log", tickformat="~g", dtick=1)
+        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=_decades(points))
     else:
         figure.update_yaxes(range=_padded([*points, *include]))
     xs = [*generations, *(x for line in lines for x in line.x or ())]
@@ -270,6 +270,13 @@ def _is_wide(points: Sequence[float]) -> bool:
     """Zeros are left out of a logarithmic scale; where anything is negative there can be none."""
     positive = [point for point in points if point > 0]
     return bool(positive) and min(points) >= 0 and max(positive) > 100 * min(positive)
+
+
+def _decades(points: Sequence[float]) -> list[float]:
+    """The five under the largest: two programs that agree to the last digit are not worth ten."""
+    high = max(points)
+    low = max(min(point for point in points if point > 0), high * 1e-5)
+    return [math.log10(low / 1.5), math.log10(high * 1.5)]
 
 
 def _room(xs: Values) -> list[float]:

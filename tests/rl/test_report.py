@@ -227,6 +227,13 @@ def test_values_far_apart_are_drawn_on_a_logarithmic_scale(values, scale):
     assert line_chart(generations, lines).layout.yaxis.type is None
 
 
+def test_a_logarithmic_scale_has_five_decades_at_most():
+    lines = [Line(name="x", values=[1e-12, 1e-3, 1.0], colour="red")]
+    low, high = line_chart([1.0, 2.0, 3.0], lines, log_if_wide=True).layout.yaxis.range
+    assert low == pytest.approx(-5, abs=0.3)
+    assert high == pytest.approx(0, abs=0.3)
+
+
 def test_a_long_run_is_smoothed_and_what_was_measured_stays_behind_it():
     values = [float(n % 2) for n in range(100)]
     generations = [float(n) for n in range(100)]
