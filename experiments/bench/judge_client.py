@@ -2,9 +2,11 @@
 
 Ours is the whole of `make_judge`: prompt, limits, retries, ledger, reading of the verdict. Beside
 it, on the same stub, clients that send a fixed request and decode the JSON: aiohttp, AsyncOpenAI
-and httpx with its own pool. CPU microseconds a request are process time over requests, threads
-included. Each measurement is a process of its own on one core, the stub on another; the arms take
-turns, and the median of the rounds counts.
+and httpx with its own pool; and two that take ours apart, `transport` (a ready httpx request given
+to our transport, without httpx's client) and `post` (all that sends, without what judges). CPU
+microseconds a request are process time over requests, threads included. Each measurement is a
+process of its own on one core, the stub on another; the arms take turns, and the median of the
+rounds counts.
 
     python -m experiments.bench.judge_client
 """
@@ -28,14 +30,14 @@ from judges.prompt import grading_prompt
 from judges.rubric import load_rubric
 
 LEVELS = (64, 256, 1024)
-ROUNDS = {"ours": 5, "aiohttp": 5, "openai": 2, "httpx": 1}
+ROUNDS = {"ours": 5, "aiohttp": 5, "transport": 5, "post": 5, "openai": 2, "httpx": 1}
 """The slow ones take most of the time, and need the fewest to be told apart."""
 
 Measured = tuple[float, float, int]  # CPU seconds, wall seconds, lost
 
 
 def requests_measured(arm: str, level: int) -> int:
-    if arm not in ("ours", "aiohttp"):
+    if arm in ("openai", "httpx"):
         return level
     return (16 if level < 256 else 4) * level
 
@@ -112,6 +114,41 @@ async def aiohttp(url: str, level: int, count: int) -> Measured:
         return await in_flight(one, level, count)
 
 
+async def transport(url: str, level: int, count: int) -> Measured:
+    import httpx
+
+    from judges.client.http import AiohttpTransport
+
+    body = payload()
+    async with AiohttpTransport() as ours:
+
+        async def one() -> None:
+            content = json.dumps(body).encode()
+            request = httpx.Request("POST", f"{url}/chat/completions", content=content)
+            response = await ours.handle_async_request(request)
+            json.loads(response.json()["choices"][0]["message"]["content"])
+
+        await in_flight(one, level, level)
+        return await in_flight(one, level, count)
+
+
+async def post(url: str, level: int, count: int) -> Measured:
+    from judges.client.http import Transport
+
+    body = payload()
+    headers = {"content-type": "application/json", "authorization": "Bearer none"}
+    async with Transport() as ours:
+
+        async def one() -> None:
+            content = json.dumps(body).encode()
+            to = f"{url}/chat/completions"
+            reply = await ours.post(to, headers=headers, body=content, timeout_s=600)
+            json.loads(json.loads(reply.body)["choices"][0]["message"]["content"])
+
+        await in_flight(one, level, level)
+        return await in_flight(one, level, count)
+
+
 async def openai(url: str, level: int, count: int) -> Measured:
     import openai
 
@@ -142,7 +179,16 @@ async def httpx(url: str, level: int, count: int) -> Measured:
         return await in_flight(one, level, count)  # its freeze is no matter of warming up
 
 
-ARMS = {"ours": ours, "aiohttp": aiohttp, "openai": openai, "httpx": httpx}
+ARMS = {
+    "ours": ours,
+    "aiohttp": aiohttp,
+    "transport": transport,
+    "post": post,
+    "openai": openai,
+    "httpx": httpx,
+}
+PARTS = ("ours", "transport", "post")
+"""They need nothing that the project does not."""
 
 
 def measure(arm: str, url: str, level: int) -> Measured:
@@ -157,7 +203,7 @@ def measure(arm: str, url: str, level: int) -> Measured:
 def compare(
     url: str, levels: Sequence[int] = LEVELS, rounds: Mapping[str, int] = ROUNDS
 ) -> dict[str, object]:
-    arms = [arm for arm in rounds if arm == "ours" or find_spec(arm)]
+    arms = [arm for arm in rounds if arm in PARTS or find_spec(arm)]
     us: dict[tuple[str, int], list[float]] = {}
     per_s: dict[tuple[str, int], list[float]] = {}
     lost = 0
@@ -172,7 +218,9 @@ def compare(
         for arm in arms:
             cost = statistics.median(us[arm, level])
             rate = statistics.median(per_s[arm, level])
-            print(f"{level:5} in flight  {arm:8} {cost:9.0f} us  {rate:6.0f}/s", flush=True)
+            times = cost / statistics.median(us["aiohttp", level])
+            figures = f"{cost:7.0f} us, {times:5.2f} x aiohttp  {rate:6.0f}/s"
+            print(f"{level:5} in flight  {arm:9} {figures}", flush=True)
     for arm in rounds.keys() - set(arms):
         print(f"{arm} is not installed, so its column is null.")
 
