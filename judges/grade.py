@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
+from judges.client.wire import Json, Reply
 from judges.reasoning import undeclared
 from judges.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty
-from judges.wire import Json, Reply
 
 SURE = 0.5
 """Least share of the probability that the options must hold together."""

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from judges.asker import Asker
-from judges.backends import named
-from judges.breaker import wait_until_alive
-from judges.budget import Budget, BudgetExceeded
 from judges.child import ChildServer
+from judges.client.backends import named
+from judges.client.budget import Budget, BudgetExceeded
+from judges.client.chat import Chat
 from judges.client.http import Transport
 from judges.config import JudgeConfig
-from judges.opening import Shared, check, open_asker, open_ledger
-from judges.panel import combine, disagree
+from judges.grader import Grader
+from judges.opening import Shared, check, open_grader, open_ledger
 from judges.rubric import Rubric, load_rubric
 from judges.stats import JudgeStats, Tally
 from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
+from judges.vote import combine, disagree
 
 ANOTHER_MAY_ANSWER = OUTAGES | {FaultCause.NOT_RECORDED}
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
@@ -49,7 +49,7 @@ class Judge:
         self.config = config
         self.rubric = rubric
         self._configs = chains
-        self._chains: list[list[Asker]] = []
+        self._chains: list[list[Grader]] = []
         self._children: list[ChildServer] = []
         self._tally = Tally()
         self._stack = AsyncExitStack()
@@ -71,7 +71,8 @@ class Judge:
                 tally=self._tally,
             )
             self._chains = [
-                [await open_asker(link, shared, stack) for link in chain] for chain in self._configs
+                [await open_grader(link, shared, stack) for link in chain]
+                for chain in self._configs
             ]
             self._children = shared.children
             self._stack = stack.pop_all()
@@ -133,15 +134,15 @@ class Judge:
         await wait_until_alive(self.is_alive, on_pause=on_pause, on_resume=on_resume)
 
     def stats(self) -> JudgeStats:
-        callers = [
-            a.means.caller.stats() for chain in self._chains for a in chain if a.means.caller
-        ]
-        return self._tally.snapshot(callers)
+        return self._tally.snapshot(self._chats)
+
+    @property
+    def _chats(self) -> list[Chat]:
+        return [grader.chat for chain in self._chains for grader in chain]
 
     @property
     def _most_in_flight(self) -> int:
-        callers = [a.means.caller for chain in self._chains for a in chain if a.means.caller]
-        return max((caller.manners.max_in_flight for caller in callers), default=1)
+        return max(chat.backend.max_in_flight for chat in self._chats)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.config.deadline_s
@@ -170,28 +171,28 @@ class Judge:
         return combine(verdicts, faults, self.config.vote, self.rubric)
 
     async def _chain_verdict(
-        self, chain: Sequence[Asker], request: JudgeRequest, deadline: float
+        self, chain: Sequence[Grader], request: JudgeRequest, deadline: float
     ) -> Scored:
         """The first of the chain that answers. Each leaves those after it their share of time."""
         loop = asyncio.get_running_loop()
         if len(chain) > 1:  # who answered it in an earlier part of the run answers it again
-            chain = sorted(chain, key=lambda asker: not asker.holds(request))
+            chain = sorted(chain, key=lambda grader: not grader.holds(request))
         *first, last = chain
-        for left, asker in zip(range(len(chain), 1, -1), first, strict=True):
+        for left, grader in zip(range(len(chain), 1, -1), first, strict=True):
             now = loop.time()
             try:
-                return await self._sampled(asker, request, now + (deadline - now) / left)
+                return await self._sampled(grader, request, now + (deadline - now) / left)
             except Faulty as fault:
                 if fault.cause not in ANOTHER_MAY_ANSWER:
                     raise
         return await self._sampled(last, request, deadline)
 
-    async def _sampled(self, asker: Asker, request: JudgeRequest, deadline: float) -> Scored:
+    async def _sampled(self, grader: Grader, request: JudgeRequest, deadline: float) -> Scored:
         samples = self.config.samples
         if samples == 1:
-            return await asker.ask(request, deadline)
+            return await grader.grade(request, deadline)
         verdicts, faults = await _scored(
-            [asker.ask(request, deadline, sample=i) for i in range(samples)]
+            [grader.grade(request, deadline, sample=i) for i in range(samples)]
         )
         return combine(verdicts, faults, "majority", self.rubric)
 
@@ -206,3 +207,26 @@ async def _scored(asked: Sequence[Awaitable[Scored]]) -> tuple[list[Scored], lis
         [outcome for outcome in outcomes if isinstance(outcome, Scored)],
         [outcome for outcome in outcomes if isinstance(outcome, Faulty)],
     )
+
+
+async def wait_until_alive(
+    probe: Callable[[], Awaitable[bool]],
+    *,
+    on_pause: Callable[[], None],
+    on_resume: Callable[[float], None],
+    every_s: float = 5.0,
+    longest_s: float = 60.0,
+) -> None:
+    """Return once `probe` says yes. Alerts once on the way down and once on the way up."""
+    if await probe():
+        return
+    loop = asyncio.get_running_loop()
+    paused_at = loop.time()
+    on_pause()
+    wait_s = every_s
+    while True:
+        await asyncio.sleep(wait_s)
+        if await probe():
+            break
+        wait_s = min(wait_s * 1.5, longest_s)
+    on_resume(loop.time() - paused_at)

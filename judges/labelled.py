@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from judges import make_judge
-from judges.backends import named, resolve
-from judges.budget import BudgetExceeded
+from judges.client.backends import named, resolve
+from judges.client.budget import BudgetExceeded
 from judges.command import in_own_flags
 from judges.config import JudgeConfig
 from judges.jsonl import Row, read_jsonl, text_of, texts_of

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from judges.client.wire import Json, Reply
 from judges.config import Grading
 from judges.grade import letter_shares, the_object_with
 from judges.prompt import Prompt, neutralise, one_line
 from judges.rubric import LETTERS, Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest
-from judges.wire import Json, Reply
 from judges.words import says, says_any, words_of
 
 ROUNDS = 2

@@ -1,4 +1,4 @@
-"""What a judge stands on, started and wired together: servers, callers, the ledger, the budget."""
+"""What a judge stands on, started and wired together: servers, graders, the ledger, the budget."""
 
 import hashlib
 import os
@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from judges.asker import Asker
-from judges.backends import Backend, endpoint, resolve
-from judges.budget import Budget
-from judges.caller import Caller, Manners
 from judges.child import ChildServer
+from judges.client.backends import Backend, endpoint, resolve
+from judges.client.books import Books
+from judges.client.budget import Budget
+from judges.client.chat import Chat
 from judges.client.http import Transport
+from judges.client.ledger import Ledger, Setup, without_secrets
+from judges.client.wire import WIRES
 from judges.config import JudgeConfig
-from judges.exchange import Means
-from judges.ledger import Ledger, Setup, without_secrets
+from judges.grader import Grader
 from judges.lineup import wording
 from judges.local import LlamaServer, check_gguf
 from judges.rubric import Rubric
 from judges.rules import load_known
 from judges.stats import Tally
-from judges.wire import WIRES
 
 PIECES = 64
 PIECE_BYTES = 2**16
@@ -69,31 +69,28 @@ async def open_ledger(path: str, stack: AsyncExitStack) -> Ledger:
         ) from error
 
 
-async def open_asker(config: JudgeConfig, shared: Shared, stack: AsyncExitStack) -> Asker:
+async def open_grader(config: JudgeConfig, shared: Shared, stack: AsyncExitStack) -> Grader:
     backend = check(config, shared.rubric)
     setup = _setup(config, backend, shared.rubric)
-    if backend.name == "replay":
+    is_replay = backend.name == "replay"
+    if is_replay:
         assert shared.ledger
         setup = recorded_setup(config, setup, shared.ledger)
         wire = "anthropic" if setup.url.endswith(WIRES["anthropic"].path) else "openai"
         backend = replace(backend, model=setup.model, wire=wire)
-        means = Means(caller=None, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
-        return Asker(backend, shared.rubric, config, means)
-    if backend.url is None:
+    elif backend.url is None:
         backend = replace(backend, url=await _start_server(config, backend, shared, stack))
-    manners = Manners(
-        timeout_s=backend.timeout_s,
+    if shared.ledger and not is_replay:
+        shared.ledger.register(setup)
+    chat = Chat(
+        backend,
+        Books(setup=setup, budget=shared.budget, ledger=shared.ledger, on_bill=shared.tally.spend),
+        None if is_replay else shared.transport,
+        logprobs=config.grading == "labels",
         retries=config.retries,
-        max_in_flight=backend.max_in_flight,
-        rpm=backend.rpm,
-        tpm=backend.tpm,
         hedge_share=config.hedge_share,
     )
-    caller = Caller(shared.transport, manners, budget=shared.budget)
-    if shared.ledger:
-        shared.ledger.register(setup)
-    means = Means(caller=caller, ledger=shared.ledger, setup=setup, spent=shared.tally.spend)
-    return Asker(backend, shared.rubric, config, means)
+    return Grader(chat, shared.rubric, config)
 
 
 async def _start_server(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from judges.backends import Backend, is_priced, named, resolve
+from judges.client.backends import Backend, is_priced, named, resolve
+from judges.client.features import Features
+from judges.client.wire import Ask, Json, in_its_format
 from judges.command import at_least, read_flags, told
 from judges.config import JudgeConfig
 from judges.grade import CLAIMS_SCHEMA, verdict_schema
@@ -14,7 +15,6 @@ from judges.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, 
 from judges.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric import LETTERS, Rubric, load_rubric
 from judges.verdict import JudgeRequest
-from judges.wire import LABEL_TOKENS, WIRES, Ask, Json, worst_bill
 
 RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
@@ -205,18 +205,19 @@ def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str)
     backend = resolve(config, keyless=True)
     usd = 0.0
     for kind in _kinds(config, rubric, work, lang):
-        reply_tokens = LABEL_TOKENS if kind.logprobs else config.max_reply_tokens
+        longest = kind.longest_prompt
         ask = Ask(
-            prompt=kind.longest_prompt,
+            key="",
+            request=request,
+            prompt=lambda _, longest=longest: longest,
             schema=kind.schema,
-            form=backend.form,
-            logprobs=kind.logprobs,
             temperature=config.sampling_temperature,
-            max_tokens=reply_tokens,
+            max_tokens=config.max_reply_tokens,
             seed=config.samples if config.samples > 1 else None,
         )
-        body = json.dumps(WIRES[backend.wire].body(backend, ask)).encode()
-        usd += kind.calls * worst_bill(backend, body, request, reply_tokens).usd
+        features = Features(form=backend.form, logprobs=kind.logprobs)
+        _, worst = in_its_format(backend, ask, features)
+        usd += kind.calls * worst.usd
     return usd
 
 

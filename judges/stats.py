@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from judges.verdict import FREE, JudgeFault, Usage, Verdict
 
 if TYPE_CHECKING:
-    from judges.caller import CallerStats
+    from judges.client.chat import Chat
 
 LATENCIES_KEPT = 4096
 
@@ -69,7 +69,7 @@ class Tally:
         if not verdict.cached:
             self._latencies_s.append(verdict.latency_s)
 
-    def snapshot(self, callers: Sequence[CallerStats]) -> JudgeStats:
+    def snapshot(self, chats: Sequence[Chat]) -> JudgeStats:
         ordered = sorted(self._latencies_s)
         scored = sum(self._tiers.values())
         return JudgeStats(
@@ -82,11 +82,11 @@ class Tally:
             p50_s=ordered[len(ordered) // 2] if ordered else None,
             p95_s=ordered[int(len(ordered) * 0.95)] if ordered else None,
             usage=self.usage,
-            calls=sum(caller.calls for caller in callers),
-            attempts=sum(caller.attempts for caller in callers),
-            limit=sum(caller.limit for caller in callers),
-            breaker_open=any(caller.breaker_open for caller in callers),
-            troubles=dict(sum((Counter(caller.troubles) for caller in callers), Counter[str]())),
+            calls=sum(chat.hedging.calls for chat in chats),
+            attempts=sum(chat.attempts for chat in chats),
+            limit=sum(chat.limit.limit for chat in chats),
+            breaker_open=any(chat.breaker.is_open for chat in chats),
+            troubles=dict(sum((chat.troubles for chat in chats), Counter[str]())),
             panels=self.panels,
             disagreements=self.disagreements,
         )

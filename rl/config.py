@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 import tyro
 
-from judges.backends import shown
+from judges.client.backends import shown
 from judges.config import JudgeConfig
 from rewards.config import RewardConfig
 from rl.gspo.refusals import check_on_policy, check_reference

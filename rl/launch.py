@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NoReturn
 
 import tyro
 
-from judges.backends import swapped
+from judges.client.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
 from rl.trl_names import parse_trl_overrides
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
-from judges.budget import BudgetExceeded
+from judges.client.budget import BudgetExceeded
 from rl.config import RunConfig, recorded
 from rl.data import Prompt, load_rows, to_prompts
 from rl.models import resolve_model

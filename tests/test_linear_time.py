@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from judges import JudgeRequest
+from judges.client.wire import Reply
 from judges.grade import grade_reply
 from judges.lineup import line_up, lineup_prompt, truth_share
 from judges.prompt import neutralise
 from judges.rubric import load_rubric
 from judges.rules import Known, grade
 from judges.verdict import FREE, Faulty
-from judges.wire import Reply
 from rewards.config import RewardConfig
 from rewards.gates import gate
 from rewards.split import split_text

@@ -1,1 +1,5 @@
-"""Owns the way of one request to a judge: over the network, and back as an answer or a fault."""
+"""A chat request in, an answer or a named fault out.
+
+Owns the way over the network: ledger, budget, limits, retries, wire formats. Must not know rubrics,
+or how a reply is graded.
+"""

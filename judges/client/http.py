@@ -22,7 +22,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from judges.backends import nameable
+from judges.client.backends import nameable
 from judges.verdict import FaultCause
 
 CONNECT_TIMEOUT_S = 15.0

@@ -1,6 +1,7 @@
 """A judge on loopback that says what it is told to say, and remembers what it was asked."""
 
 import asyncio
+import itertools
 import json
 import selectors
 from collections.abc import Callable, Coroutine
@@ -11,9 +12,60 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from judges.budget import Budget
-from judges.caller import Call, Caller, Manners
+from judges.client.backends import Backend
+from judges.client.books import Books
+from judges.client.budget import Budget
+from judges.client.chat import Chat
 from judges.client.http import Transport
+from judges.client.ledger import Setup
+from judges.client.limits import AdaptiveLimit, Breaker
+from judges.client.wire import Ask
+from judges.prompt import Prompt
+from judges.verdict import Faulty, JudgeRequest
+
+SETUP = Setup(model="m", url="http://h/v1", rubric="r", template="t", sampling="s")
+REQUEST = JudgeRequest(question="Q?", truth="T", answer="A")
+NUMBERS = itertools.count()
+
+
+async def asked(chat: Chat, deadline: float, key: str | None = None):
+    """What an ask of its own, or one with that key, came to: an answer, or the fault raised."""
+    key = key or f"ask {next(NUMBERS)}"
+    prompt = Prompt(system="s", user=key)
+    ask = Ask(key=key, request=REQUEST, prompt=lambda _: prompt, schema={}, max_tokens=100)
+    try:
+        return await chat.ask(ask, lambda reply: reply.text, deadline)
+    except Faulty as fault:
+        return fault
+
+
+def chat_over(
+    http,
+    url: str = "http://judge/",
+    budget: Budget | None = None,
+    *,
+    ledger: Any = None,
+    start_in_flight: int = 16,
+    rest_s: float = 15.0,
+    failures_to_open: int = 20,
+    breaker_rest_s: float = 2.0,
+    retries: int = 5,
+    hedge_share: float = 0.0,
+    **row,
+) -> Chat:
+    row = {"url": url, "max_in_flight": 256, "usd_per_m_in": 1.0} | row
+    backend = Backend(name="custom", model="m", **row)
+    ceiling = backend.max_in_flight
+    return Chat(
+        backend,
+        Books(setup=SETUP, budget=budget or Budget(), ledger=ledger),
+        http,
+        retries=retries,
+        backoff_s=0.01,
+        hedge_share=hedge_share,
+        limit=AdaptiveLimit(start=start_in_flight, ceiling=ceiling, rest_s=rest_s),
+        breaker=Breaker(failures_to_open=failures_to_open, rest_s=breaker_rest_s),
+    )
 
 
 @dataclass
@@ -83,25 +135,23 @@ class TroubledServer:
     url: str = ""
 
     @asynccontextmanager
-    async def caller(self, budget: Budget | None = None, **manners):
+    async def chat(self, *args, **kwargs):
         app = web.Application()
-        app.router.add_post("/", self.handle)
+        app.router.add_post("/chat/completions", self.handle)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
         try:
-            async with Transport() as transport:
-                yield Caller(transport, Manners(**{"backoff_s": 0.01} | manners), budget=budget)
+            async with Transport() as http:
+                yield chat_over(http, self.url, *args, **kwargs)
         finally:
             await runner.cleanup()
 
-    def call(self, body: str = "{}", **more) -> Call:
-        return Call(url=self.url, headers={"x-key": "secret"}, body=body.encode(), **more)
-
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.times_s.append(asyncio.get_running_loop().time())
-        self.bodies.append(await request.text())
+        body = await request.json()
+        self.bodies.append(body["messages"][-1]["content"])
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -123,7 +173,19 @@ class TroubledServer:
             request.transport.abort()
             return reply
         status, headers = what
-        return web.Response(status=status, headers=headers, text=f"body {status}")
+        unbilled = {key: value for key, value in completion("said").items() if key != "usage"}
+        text = json.dumps(unbilled) if status == 200 else f"body {status}"
+        return web.Response(status=status, headers=headers, text=text)
+
+
+@pytest.fixture
+def ask_of():
+    return asked
+
+
+@pytest.fixture
+def make_chat():
+    return chat_over
 
 
 @pytest.fixture

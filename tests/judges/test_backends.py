@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.backends import ROWS, named, resolve, shown, swapped
 from judges.child import ChildServer
+from judges.client.backends import ROWS, named, resolve, shown, swapped
 from judges.prompt import read_user_message
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
@@ -178,15 +178,17 @@ def test_a_refused_form_is_lowered_once_and_remembered(scripted_judge, chat_comp
     ]
 
 
-def test_a_backend_that_takes_no_form_at_all_is_asked_in_words(scripted_judge, chat_completion):
+def test_a_backend_that_takes_no_form_at_all_is_at_fault_once_both_were_tried(
+    scripted_judge, chat_completion
+):
     answer = refuse_unless(
         lambda body: "response_format" not in body, chat_completion(VERDICT), "response_format?"
     )
     server = scripted_judge(answer)
     (verdict,), _ = ask(server, JudgeConfig(backend="custom", model="m"))
-    assert verdict.tier == "same"
+    assert verdict.cause is FaultCause.BAD_REQUEST
     forms = [body.get("response_format", {}).get("type") for body in server.asked]
-    assert forms == ["json_schema", "json_object", None]
+    assert forms == ["json_schema", "json_object"]
 
 
 def test_a_backend_that_takes_no_temperature_is_not_told_one(scripted_judge, chat_completion):

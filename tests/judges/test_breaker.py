@@ -2,7 +2,8 @@
 
 import asyncio
 
-from judges.breaker import Breaker, Pass, wait_until_alive
+from judges.client.limits import Breaker, Pass
+from judges.judge import wait_until_alive
 
 
 def opened(rest_s: float = 2.0) -> Breaker:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.budget import Budget, BudgetExceeded, Spent
-from judges.verdict import Usage
+from judges.client.budget import Budget, BudgetExceeded, Spent
+from judges.verdict import FREE, Usage
 
 WORST = Usage(input_tokens=100, output_tokens=50, usd=0.01)
 
@@ -26,8 +26,8 @@ def test_whatever_calls_cost_no_limit_is_ever_passed(max_calls, max_tokens, bill
             break
         budget.settle(WORST, Usage(output_tokens=bill))
         tokens += bill
-        assert budget.spent().tokens == tokens <= max_tokens
-        assert budget.spent().calls == made + 1 <= max_calls
+        assert budget.spent.tokens == tokens <= max_tokens
+        assert budget.spent.calls == made + 1 <= max_calls
 
 
 def test_calls_under_way_count_at_their_worst():
@@ -44,16 +44,24 @@ def test_a_refused_call_takes_nothing():
     budget = Budget(max_calls=5, max_tokens=100)
     with pytest.raises(BudgetExceeded, match=r"judge\.max_tokens"):
         budget.reserve(WORST)
-    assert budget.spent() == Spent()
+    assert budget.spent == Spent()
 
 
 def test_a_call_that_was_not_billed_is_a_call_and_no_money():
     budget = Budget(max_calls=1)
     budget.reserve(WORST)
-    budget.release(WORST)
-    assert budget.spent() == Spent(calls=1)
+    budget.settle(WORST, FREE)
+    assert budget.spent == Spent(calls=1)
     with pytest.raises(BudgetExceeded, match=r"judge\.max_calls"):
         budget.reserve(WORST)
+
+
+def test_a_call_that_reached_nobody_is_no_call():
+    budget = Budget(max_calls=1)
+    for _ in range(3):
+        budget.reserve(WORST)
+        budget.unsent(WORST)
+    assert budget.spent == Spent()
 
 
 def test_what_an_earlier_part_of_the_run_spent_is_spent():

@@ -80,10 +80,10 @@ def test_a_commitment_that_came_too_late_for_one_is_waited_for_by_another(
         async with Slow(answer) as server:
             config = replace(CUSTOM, url=server.url, commit_first=True, deadline_s=30)
             async with make_judge(config) as judge:
-                asker, now = judge._chains[0][0], asyncio.get_running_loop().time()
+                grader, now = judge._chains[0][0], asyncio.get_running_loop().time()
                 return await asyncio.gather(
-                    asker.ask(REQUEST, now + 0.2),
-                    asker.ask(replace(REQUEST, answer="C"), now + 20),
+                    grader.grade(REQUEST, now + 0.2),
+                    grader.grade(replace(REQUEST, answer="C"), now + 20),
                     return_exceptions=True,
                 )
 
@@ -101,10 +101,10 @@ def test_one_who_waits_for_anothers_commitment_keeps_to_its_own_deadline(scripte
         async with Silent(None) as server:
             config = replace(CUSTOM, url=server.url, commit_first=True)
             async with make_judge(config) as judge:
-                asker, now = judge._chains[0][0], asyncio.get_running_loop().time()
-                patient = asyncio.ensure_future(asker.ask(REQUEST, now + 20))
+                grader, now = judge._chains[0][0], asyncio.get_running_loop().time()
+                patient = asyncio.ensure_future(grader.grade(REQUEST, now + 20))
                 await asyncio.sleep(0.05)
-                hasty = asker.ask(replace(REQUEST, answer="C"), now + 0.3)
+                hasty = grader.grade(replace(REQUEST, answer="C"), now + 0.3)
                 (fault,) = await asyncio.gather(hasty, return_exceptions=True)
                 patient_waits_still = not patient.done()
                 patient.cancel()

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeRequest, make_judge
-from judges.backends import ROWS
+from judges.client.backends import ROWS
+from judges.client.wire import Reply, read_reply
 from judges.grade import grade_logprobs, grade_reply, read_claims
 from judges.reasoning import without_reasoning
 from judges.rubric import load_rubric, shipped_rubrics
 from judges.verdict import FREE, FaultCause, Faulty
-from judges.wire import Reply, read_reply
 
 RUBRIC = load_rubric("medical_en")
 GOLDEN = Path(__file__).parent / "golden" / "malformed_replies.jsonl"

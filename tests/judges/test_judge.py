@@ -12,10 +12,10 @@ from judges import (
     JudgeFault,
     JudgeRequest,
     Scored,
-    breaker,
+    judge,
     make_judge,
 )
-from judges.budget import BudgetExceeded
+from judges.client.budget import BudgetExceeded
 from judges.prompt import read_user_message
 from judges.verdict import OUTAGES
 
@@ -272,9 +272,7 @@ def test_a_dead_judge_is_waited_for_and_both_ends_are_told(says, monkeypatch, tm
             on_pause=lambda: told.append("paused"), on_resume=lambda s: told.append("resumed")
         )
 
-    monkeypatch.setattr(
-        breaker.wait_until_alive, "__kwdefaults__", {"every_s": 0.05, "longest_s": 1}
-    )
+    monkeypatch.setattr(judge.wait_until_alive, "__kwdefaults__", {"every_s": 0.05, "longest_s": 1})
     stats = asyncio.run(go())
     assert told == ["paused", "resumed"]
     assert stats.requests == 0  # its probes are not the run's requests

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, make_judge
-from judges.backends import ROWS, endpoint
-from judges.budget import BudgetExceeded
-from judges.ledger import Ledger
-from judges.prompt import read_user_message
+from judges.client.backends import ROWS, endpoint
+from judges.client.budget import BudgetExceeded
+from judges.client.features import Features
+from judges.client.ledger import Ledger
+from judges.client.wire import Ask, in_its_format
+from judges.prompt import Prompt, read_user_message
 from judges.verdict import OUTAGES
-from judges.wire import worst_bill
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 CUSTOM = JudgeConfig(backend="custom", model="m", retries=0)
@@ -231,7 +232,10 @@ def test_a_bill_covers_every_attempt(scripted_judge, chat_completion, tmp_path):
 def test_an_answer_may_be_a_token_a_byte():
     def tokens(answer):
         request = replace(REQUEST, answer=answer)
-        return worst_bill(ROWS["custom"], b"", request, 0).input_tokens
+        prompt = Prompt(system="", user="")  # no more than the answer itself
+        ask = Ask(key="", request=request, prompt=lambda _: prompt, schema={}, max_tokens=1)
+        features = Features(form="json_schema", logprobs=False)
+        return in_its_format(ROWS["custom"], ask, features)[1].input_tokens
 
     digits = "1 2 3 4 5 6 7 8 9 " * 100
     assert tokens(digits) >= len(digits)
@@ -311,7 +315,7 @@ def test_a_spent_budget_does_not_stick_to_a_question(scripted_judge, chat_comple
             async with make_judge(config) as judge:
                 with pytest.raises(BudgetExceeded):
                     await judge.score(requests(1))
-                budget = judge._chains[0][0].means.caller._budget
+                budget = judge._chains[0][0].chat.books.budget
                 with pytest.raises(BudgetExceeded):
                     await judge.score_one(requests(2)[1])
                 budget._max_calls = 10

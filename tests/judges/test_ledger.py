@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.ledger import Ledger, LedgerError, Setup, without_secrets
+from judges.client.ledger import Ledger, LedgerError, Setup, without_secrets
 from judges.verdict import FaultCause, Usage
 
 SETUP = Setup(model="m", url="http://h/v1", rubric="r", template="t", sampling="s")
@@ -48,14 +48,13 @@ def test_a_scored_reply_is_found_at_once_and_after_reopening(tmp_path):
         return ledger.find(key)
 
     async def read(ledger):
-        return ledger.find(key), ledger.spent(), ledger.unanswered(), ledger.setups()
+        return ledger.find(key), ledger.spent(), ledger.setups()
 
     written = with_ledger(tmp_path / "deep" / "ledger.sqlite", write)
-    found, spent, unanswered, setups = with_ledger(tmp_path / "deep" / "ledger.sqlite", read)
+    found, spent, setups = with_ledger(tmp_path / "deep" / "ledger.sqlite", read)
     assert found == written
     assert (found.reply, found.usage) == (b'{"ok": "\xe8\xaf\x8a"}', BILL)
     assert (spent.calls, spent.tokens, spent.usd) == (1, 15, 0.25)
-    assert unanswered == []
     assert setups == [SETUP]
 
 
@@ -64,11 +63,10 @@ def test_faults_and_filtered_replies_are_kept_but_never_found(tmp_path):
         for cause in (FaultCause.CONTENT_FILTER, FaultCause.SERVER_ERROR):
             await ledger.asked("k", SETUP, REQUEST)
             await ledger.fault("k", cause, BILL)
-        return ledger.find("k"), ledger.unanswered(), ledger.spent()
+        return ledger.find("k"), ledger.spent()
 
-    found, unanswered, spent = with_ledger(tmp_path / "l.sqlite", write)
+    found, spent = with_ledger(tmp_path / "l.sqlite", write)
     assert found is None
-    assert unanswered == []
     assert spent.usd == 0.5
 
 
@@ -85,14 +83,17 @@ def test_what_was_asked_can_be_read_by_anyone_with_sqlite(tmp_path):
     assert model == "m"
 
 
+WORST = Usage(input_tokens=1000, usd=1.0)
+
+
 def test_a_key_asked_again_after_its_fault_is_open_again(tmp_path):
     async def write(ledger):
-        await ledger.asked("k", SETUP, REQUEST)
+        await ledger.asked("k", SETUP, REQUEST, WORST)
         await ledger.fault("k", FaultCause.RESET)
-        await ledger.asked("k", SETUP, REQUEST)
-        return ledger.unanswered()
+        await ledger.asked("k", SETUP, REQUEST, WORST)
+        return ledger.spent()
 
-    assert with_ledger(tmp_path / "l.sqlite", write) == ["k"]
+    assert with_ledger(tmp_path / "l.sqlite", write).usd == 1.0
 
 
 WORDS = st.text(max_size=6)
@@ -252,18 +253,21 @@ def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(tmp_pat
             await run_until(judge, path, 40, kill_after=kill_after)
             paid_before = list(judge.paid)
             async with Ledger(path) as ledger:
-                open_keys = ledger.unanswered()
+                asked, closed = ledger._reader.execute(
+                    "SELECT total(kind = 'asked'), total(kind != 'asked') FROM events"
+                ).fetchone()
+                left_open = asked - closed
                 stored = ledger._reader.execute(
                     "SELECT count(*) FROM events WHERE kind = 'scored'"
                 ).fetchone()[0]
             # Whatever reached the judge was written down before, and nothing handed out is lost.
             assert stored >= kill_after
-            assert len(paid_before) <= stored + len(open_keys)
-            assert len(open_keys) <= 8
+            assert len(paid_before) <= stored + left_open
+            assert left_open <= 8
             assert await run_until(judge, path, 40, kill_after=None) == 40
             twice = len(judge.paid) - len(set(judge.paid))
             assert len(set(judge.paid)) == 40
-            assert twice <= len(open_keys)
+            assert twice <= left_open
             assert len(judge.paid) - len(paid_before) == 40 - stored
             paid = len(judge.paid)
             assert await run_until(judge, path, 40, kill_after=None) == 40
@@ -296,22 +300,58 @@ def test_no_key_and_no_header_is_in_the_file(tmp_path, monkeypatch):
 
 
 def test_every_attempt_that_was_not_closed_may_have_been_billed(tmp_path):
-    worst = Usage(input_tokens=1000, usd=1.0)
-
     async def asked_thrice(ledger):
         for _ in range(2):
-            await ledger.asked("retried", SETUP, REQUEST, worst)
-        await ledger.asked("closed", SETUP, REQUEST, worst)
+            await ledger.asked("retried", SETUP, REQUEST, WORST)
+        await ledger.asked("closed", SETUP, REQUEST, WORST)
         await ledger.scored("closed", b"{}", BILL)
 
     with_ledger(tmp_path / "l", asked_thrice)
 
     async def after(ledger):
-        return ledger.spent(), ledger.unanswered()
+        return ledger.spent()
 
-    spent, unanswered = with_ledger(tmp_path / "l", after)
+    spent = with_ledger(tmp_path / "l", after)
     assert (spent.calls, spent.tokens, spent.usd) == (3, 2000 + BILL.tokens, 2.0 + BILL.usd)
-    assert unanswered == ["retried"]
+
+
+def test_an_attempt_is_closed_by_its_own_row_and_by_no_other_of_its_key(tmp_path):
+    async def write(ledger):
+        for attempt in ("killed", "refused", "answered"):
+            await ledger.asked("k", SETUP, REQUEST, WORST, attempt=attempt)
+        await ledger.unsent("k", FaultCause.CONNECT, attempt="refused")
+        await ledger.scored("k", b"{}", BILL, attempt="answered")
+        return ledger.spent()
+
+    spent = with_ledger(tmp_path / "l", write)
+    assert (spent.calls, spent.tokens, spent.usd) == (2, 1000 + BILL.tokens, 1.0 + BILL.usd)
+
+
+def test_a_file_of_an_earlier_version_is_read_as_it_was_meant_and_written_on(tmp_path):
+    path = tmp_path / "l"
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT,"
+            " setup TEXT, request TEXT, reply TEXT, input_tokens INTEGER, output_tokens INTEGER,"
+            " cached_tokens INTEGER, usd REAL, cause TEXT)"
+        )
+        rows = [("asked", 1.0), ("asked", 1.0), ("scored", 0.25), ("asked", 1.0)]
+        db.executemany(
+            "INSERT INTO events (kind, key, reply, input_tokens, output_tokens, usd) "
+            "VALUES (?, 'k', '{}', 0, 0, ?)",
+            rows,
+        )
+
+    async def go_on(ledger):
+        before = ledger.spent()
+        await ledger.asked("k", SETUP, REQUEST, WORST, attempt="new")
+        await ledger.scored("k", b"{}", BILL, attempt="new")
+        return before, ledger.spent(), ledger.find("k")
+
+    before, after, found = with_ledger(path, go_on)
+    assert (before.calls, before.usd) == (3, 1.25)
+    assert (after.calls, after.usd) == (4, 1.25 + BILL.usd)
+    assert found is not None
 
 
 def test_a_full_disk_is_named_as_what_it_is(tmp_path):

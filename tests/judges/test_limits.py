@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.limits import AdaptiveLimit, MinuteBucket, Pace, Slots
+from judges.client.limits import AdaptiveLimit, MinuteBucket, Pace, Slots
 
 GAPS_S = st.lists(st.floats(0, 20), min_size=1, max_size=200)
 

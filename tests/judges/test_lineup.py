@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
+from judges.client.wire import Reply
 from judges.lineup import (
     anything_said,
     letters_shown,
@@ -23,7 +24,6 @@ from judges.preflight import Workload, estimate
 from judges.prompt import neutralise
 from judges.rubric import load_rubric
 from judges.verdict import FREE, Faulty
-from judges.wire import Reply
 from judges.words import says, words_of
 
 SCURVY = JudgeRequest(

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.backends import ROWS
-from judges.ledger import Ledger
+from judges.client.backends import ROWS
+from judges.client.ledger import Ledger
 from judges.verdict import OUTAGES
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
@@ -119,6 +119,29 @@ def test_a_gateway_that_gave_up_may_have_been_billed(scripted_judge, tmp_path, s
     spent = asyncio.run(go())
     assert spent.calls == 1
     assert spent.tokens > CUSTOM.max_reply_tokens
+
+
+def test_what_was_killed_before_a_resume_is_still_on_the_bill_after_it(
+    scripted_judge, chat_completion, tmp_path
+):
+    """A key that is asked again and answered says nothing of the attempt that was killed."""
+    ledger = str(tmp_path / "ledger.sqlite")
+
+    async def go():
+        async with scripted_judge(lambda body: (200, chat_completion(SAME))) as server:
+            config = replace(CUSTOM, url=server.url, ledger=ledger)
+            async with make_judge(config) as judge:
+                await judge.score_one(REQUEST)
+            with sqlite3.connect(ledger) as db:
+                db.execute("DELETE FROM events WHERE kind != 'asked'")  # as if killed in between
+            killed = await spent_in(ledger)
+            async with make_judge(config) as judge:
+                await judge.score_one(REQUEST)
+            return killed, await spent_in(ledger)
+
+    killed, resumed = asyncio.run(go())
+    assert killed.tokens > CUSTOM.max_reply_tokens
+    assert resumed.tokens == killed.tokens + 110
 
 
 def test_a_recorded_reply_that_cannot_be_read_any_more_is_asked_again(

@@ -1,9 +1,9 @@
 import pytest
 
 from judges import FaultCause, Scored
-from judges.panel import combine, disagree
 from judges.rubric import load_rubric
 from judges.verdict import Faulty, Usage
+from judges.vote import combine, disagree
 
 RUBRIC = load_rubric("medical_en")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.budget import Budget
+from judges.client.budget import Budget
 from judges.lineup import read_lineup, stated
 from judges.preflight import Workload, describe, estimate, main
 

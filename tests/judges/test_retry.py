@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.retry import retry_after_s
+from judges.client.retry import retry_after_s
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 

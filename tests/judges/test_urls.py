@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from judges import JudgeConfig
-from judges.backends import resolve, shown
+from judges.client.backends import resolve, shown
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judges.backends import ROWS
+from judges.client.backends import ROWS
+from judges.client.features import Features
+from judges.client.wire import WIRES, Ask, read_reply
 from judges.prompt import Prompt
-from judges.verdict import FaultCause, Faulty
-from judges.wire import WIRES, Ask, read_reply
+from judges.verdict import FaultCause, Faulty, JudgeRequest
 
 FIELDS = (
     *("choices", "message", "content", "refusal", "usage", "logprobs", "type", "text", "input"),
@@ -66,10 +67,10 @@ def test_what_is_written_to_anthropics_cache_costs_a_quarter_more():
 @pytest.mark.parametrize(("words", "is_cached"), [(500, False), (5000, True)])
 def test_a_system_prompt_is_marked_for_the_cache_where_its_model_would_keep_it(words, is_cached):
     prompt = Prompt(system="word " * words, user="Grade it.")
-    ask = Ask(
-        prompt=prompt, schema={}, form="json_schema", logprobs=False, temperature=0.0, max_tokens=9
-    )
-    (system,) = WIRES["anthropic"].body(ROWS["anthropic"], ask)["system"]
+    request = JudgeRequest(question="Q?", truth="T", answer="A")
+    ask = Ask(key="", request=request, prompt=lambda _: prompt, schema={}, max_tokens=9)
+    features = Features(form="json_schema", logprobs=False)
+    (system,) = WIRES["anthropic"].body(ROWS["anthropic"], ask, features)["system"]
     assert ("cache_control" in system) == is_cached
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from judges.verdict import FREE, Usage
+from judges.verdict import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,45 +29,39 @@ class Budget:
         max_usd: float | None = None,
         already: Spent | None = None,
     ) -> None:
-        already = already or Spent()
+        self.spent = already or Spent()
         self._max_calls = max_calls
         self._max_tokens = max_tokens
         self._max_usd = max_usd
-        self._calls = already.calls
-        self._tokens = already.tokens
-        self._usd = already.usd
-
-    def spent(self) -> Spent:
-        return Spent(calls=self._calls, tokens=self._tokens, usd=self._usd)
 
     def reserve(self, worst: Usage) -> None:
         """Take the worst a call can cost, or raise and take nothing."""
-        calls = self._calls + 1
-        tokens = self._tokens + worst.tokens
-        usd = self._usd + worst.usd
-        if self._max_calls is not None and calls > self._max_calls:
-            raise BudgetExceeded(_message("calls", self._max_calls, self._calls, 1))
-        if self._max_tokens is not None and tokens > self._max_tokens:
-            need = tokens - self._tokens
-            raise BudgetExceeded(_message("tokens", self._max_tokens, self._tokens, need))
-        if self._max_usd is not None and usd > self._max_usd:
-            raise BudgetExceeded(_message("usd", self._max_usd, self._usd, worst.usd))
-        self._calls, self._tokens, self._usd = calls, tokens, usd
+        spent = self.spent
+        for name, limit, taken, need in (
+            ("calls", self._max_calls, spent.calls, 1),
+            ("tokens", self._max_tokens, spent.tokens, worst.tokens),
+            ("usd", self._max_usd, spent.usd, worst.usd),
+        ):
+            if limit is not None and taken + need > limit:
+                raise BudgetExceeded(_message(name, limit, taken, need))
+        self._add(worst, calls=1)
 
     def settle(self, worst: Usage, actual: Usage) -> None:
         """Put the bill in the place of what was reserved for it."""
-        self._tokens += actual.tokens
-        self._tokens -= worst.tokens
-        self._usd += actual.usd - worst.usd
+        self._add(actual)
+        self._add(worst, sign=-1)
 
     def unsent(self, worst: Usage) -> None:
         """It never reached anyone: no call, and no money."""
-        self.release(worst)
-        self._calls -= 1
+        self._add(worst, calls=1, sign=-1)
 
-    def release(self, worst: Usage) -> None:
-        """A call that was sent and not billed: it counts as a call and costs nothing."""
-        self.settle(worst, FREE)
+    def _add(self, usage: Usage, *, calls: int = 0, sign: int = 1) -> None:
+        spent = self.spent
+        self.spent = Spent(
+            calls=spent.calls + sign * calls,
+            tokens=spent.tokens + sign * usage.tokens,
+            usd=spent.usd + sign * usage.usd,
+        )
 
 
 def _message(name: str, limit: float, spent: float, need: float) -> str:

@@ -16,7 +16,7 @@ from judges.verdict import Usage
 
 CACHE_WRITE = 1.25
 """What a token costs that is written to Anthropic's cache, in prompt tokens."""
-Form = Literal["json_schema", "json_object", "text"]
+Form = Literal["json_schema", "json_object"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

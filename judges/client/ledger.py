@@ -1,9 +1,10 @@
 """What was asked and what came back, on disk: to pay for nothing twice, and to replay.
 
-One append-only table. An `asked` row is on disk before the request leaves, a `scored` or `fault`
-row before the verdict is handed out, so that after kill -9 a key whose last row is `asked` is
-exactly one that may have been paid for without an answer. Rows go in together, a few milliseconds'
-worth at a time, from a thread of their own: waiting for them costs a judge's call nothing.
+One append-only table. Each attempt has two rows: `asked`, on disk before it leaves, and what became
+of it, on disk before anyone is told: `scored`, `fault`, or `unsent` where it never left. So after
+kill -9 an attempt with the first row alone is exactly one that may have been paid for without an
+answer. Rows go in together, a few milliseconds' worth at a time, from a thread of their own:
+waiting for them costs a judge's call nothing.
 
 Keys, headers and a URL's query have no column here.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from judges.budget import Spent
+from judges.client.budget import Spent
 from judges.verdict import FREE, FaultCause, JudgeRequest, Usage
 
 TOGETHER_S = 0.04
@@ -36,17 +37,22 @@ CREATE TABLE IF NOT EXISTS setups (
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT, setup TEXT, request TEXT,
     reply TEXT, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, usd REAL,
-    cause TEXT
+    cause TEXT, attempt TEXT
 );
 """
-
-
-# Every attempt since its key was last closed, the ones before the last included.
-_UNANSWERED = (
-    "SELECT {} FROM events LEFT JOIN "
-    "(SELECT key, max(seq) AS closed FROM events WHERE kind != 'asked' GROUP BY key) USING (key) "
-    "WHERE kind = 'asked' AND seq > coalesce(closed, 0)"
-)
+# In files of earlier versions rows name no attempt: there a key's closing row closes all before it.
+_OPEN = """
+    SELECT seq FROM events LEFT JOIN (
+        SELECT key, max(seq) AS closed FROM events
+        WHERE kind != 'asked' AND attempt IS NULL GROUP BY key
+    ) USING (key)
+    WHERE kind = 'asked' AND seq > coalesce(closed, 0) AND (
+        attempt IS NULL
+        OR attempt NOT IN (
+            SELECT attempt FROM events WHERE kind != 'asked' AND attempt IS NOT NULL
+        )
+    )
+"""
 
 
 class _Row(NamedTuple):
@@ -61,6 +67,7 @@ class _Row(NamedTuple):
     cached_tokens: int
     usd: float
     cause: str | None
+    attempt: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +126,9 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._writer = _open(self.path)
         self._writer.executescript(_SCHEMA)
+        columns = self._writer.execute("SELECT name FROM pragma_table_info('events')").fetchall()
+        if ("attempt",) not in columns:
+            self._writer.execute("ALTER TABLE events ADD COLUMN attempt TEXT")
         self._reader = _open(self.path)
         # Kept here and not in an index: keys are random, and each would rewrite a page of its own.
         rows = self._reader.execute("SELECT key, seq FROM events WHERE kind = 'scored'")
@@ -168,60 +178,81 @@ class Ledger:
         usage = Usage(input_tokens=taken, output_tokens=given, cached_tokens=cached, usd=usd)
         return Stored(reply=reply.encode(), usage=usage)
 
-    async def asked(
-        self, key: str, setup: Setup, request: JudgeRequest, worst: Usage = FREE
-    ) -> None:
-        """Returns when it is on disk: send the request after, not before.
+    def asked(
+        self,
+        key: str,
+        setup: Setup,
+        request: JudgeRequest,
+        worst: Usage = FREE,
+        *,
+        attempt: str | None = None,
+    ) -> asyncio.Future[None]:
+        """Done when it is on disk: send the request after, not before.
 
         `worst` is what it counts for while it has no bill.
         """
-        await self._append("asked", key, setup=setup.id, request=_text(request), usage=worst)
+        text = _text(request)
+        return self._append("asked", key, worst, attempt, setup=setup.id, request=text)
 
-    async def scored(self, key: str, reply: bytes, usage: Usage = FREE) -> None:
-        """Returns when it is on disk: hand the verdict out after, not before."""
+    def scored(
+        self, key: str, reply: bytes, usage: Usage = FREE, *, attempt: str | None = None
+    ) -> asyncio.Future[None]:
+        """Done when it is on disk: hand the verdict out after, not before."""
         self._unsaved[key] = Stored(reply=reply, usage=usage)
-        await self._append("scored", key, reply=reply.decode("utf-8", "replace"), usage=usage)
+        text = reply.decode("utf-8", "replace")
+        return self._append("scored", key, usage, attempt, reply=text)
 
-    async def fault(self, key: str, cause: FaultCause, usage: Usage = FREE) -> None:
-        """No score came of it. It may be asked again, and what it cost is known."""
-        await self._append("fault", key, usage=usage, cause=cause.value)
+    def fault(
+        self,
+        key: str,
+        cause: FaultCause | None,
+        usage: Usage = FREE,
+        *,
+        attempt: str | None = None,
+    ) -> asyncio.Future[None]:
+        """No score came of it, and what it cost is known. No cause: we broke it off ourselves."""
+        return self._append("fault", key, usage, attempt, cause=cause and cause.value)
+
+    def unsent(
+        self, key: str, cause: FaultCause | None, *, attempt: str | None = None
+    ) -> asyncio.Future[None]:
+        """It never reached anyone: no call."""
+        return self._append("unsent", key, FREE, attempt, cause=cause and cause.value)
 
     def spent(self) -> Spent:
         """What earlier runs on this file have spent, at most, to go on budgeting from."""
-        (calls,) = self._reader.execute(
-            "SELECT total(kind = 'asked') - total(kind = 'fault' AND cause = 'connect') FROM events"
+        calls, tokens, usd = self._reader.execute(
+            "SELECT total(kind = 'asked') - total(kind = 'unsent'), "
+            "total((input_tokens + output_tokens) * counts), total(usd * counts) "
+            f"FROM (SELECT *, kind != 'asked' OR seq IN ({_OPEN}) AS counts FROM events)"
         ).fetchone()
-        bills = self._reader.execute(
-            "SELECT total(input_tokens + output_tokens), total(usd) FROM events "
-            f"WHERE kind != 'asked' OR seq IN ({_UNANSWERED.format('seq')})"
-        ).fetchone()
-        return Spent(calls=int(calls), tokens=int(bills[0]), usd=bills[1])
+        return Spent(calls=int(calls), tokens=int(tokens), usd=usd)
 
-    def unanswered(self) -> list[str]:
-        """Keys that were asked and never closed: possibly paid, and the answer lost."""
-        return [key for (key,) in self._reader.execute(_UNANSWERED.format("DISTINCT key"))]
-
-    async def _append(
+    def _append(
         self,
         kind: str,
         key: str,
+        usage: Usage,
+        attempt: str | None,
         *,
         setup: str | None = None,
         request: str | None = None,
         reply: str | None = None,
-        usage: Usage = FREE,
         cause: str | None = None,
-    ) -> None:
+    ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         saved = loop.create_future()
+        saved.add_done_callback(_retrieved)
         tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        row = _Row(time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause)
+        row = _Row(
+            *(time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause, attempt)
+        )
         self._rows.append(row)
         self._waiting.append(saved)
         if self._idle.is_set():
             self._idle.clear()
             self._save_soon(loop)
-        await saved
+        return saved
 
     def _save_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_at(max(self._saved_at + self._together_s, loop.time() + SOON_S), self._save)
@@ -281,6 +312,12 @@ class Ledger:
 def _insert(rows: int) -> str:
     row = f"({','.join('?' * len(_Row._fields))})"
     return f"INSERT INTO events ({','.join(_Row._fields)}) VALUES {','.join([row] * rows)}"
+
+
+def _retrieved(saved: asyncio.Future[None]) -> None:
+    """Nobody may be left to await it."""
+    if not saved.cancelled():
+        saved.exception()
 
 
 def without_secrets(url: str) -> str:

@@ -1,8 +1,9 @@
-"""How many at once, and how many a minute. Time is handed in, so that none of it has to pass."""
+"""Whether a judge is asked at all, how many at once, and how many a minute. Time is handed in."""
 
 import asyncio
 import math
 from collections import deque
+from enum import Enum, auto
 
 
 class AdaptiveLimit:
@@ -141,3 +142,62 @@ class Pace:
     def put_back_tokens(self, tokens: int) -> None:
         if self._tokens:
             self._tokens.put_back(tokens)
+
+
+class Pass(Enum):
+    YES = auto()
+    PROBE = auto()
+    NO = auto()
+
+
+class Breaker:
+    """After many failures on end a judge is left alone, then probed.
+
+    Closed lets all through, open none, half-open one; its outcome closes or opens again.
+    """
+
+    def __init__(
+        self, *, failures_to_open: int = 20, rest_s: float = 2.0, longest_rest_s: float = 15.0
+    ) -> None:
+        self._failures_to_open = failures_to_open
+        self._shortest_rest_s = rest_s
+        self._longest_rest_s = longest_rest_s
+        self._rest_s = rest_s
+        self._failures = 0
+        self._reopens_at: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._reopens_at is not None
+
+    def refuses(self, now: float) -> bool:
+        return self._reopens_at is not None and (self._probing or now < self._reopens_at)
+
+    def admit(self, now: float) -> Pass:
+        if self._reopens_at is None:
+            return Pass.YES
+        if self.refuses(now):
+            return Pass.NO
+        self._probing = True
+        return Pass.PROBE
+
+    def on_alive(self) -> None:
+        """Any reply that is no server error, a refusal included: somebody is at home."""
+        self._failures = 0
+        self._reopens_at = None
+        self._probing = False
+        self._rest_s = self._shortest_rest_s
+
+    def on_failure(self, admitted: Pass, now: float) -> None:
+        self._failures += 1
+        if admitted is Pass.PROBE:
+            self._rest_s = min(self._rest_s * 2, self._longest_rest_s)
+        elif self.is_open or self._failures < self._failures_to_open:
+            return
+        self._probing = False
+        self._reopens_at = now + self._rest_s
+
+    def on_abandoned(self, admitted: Pass) -> None:
+        if admitted is Pass.PROBE:
+            self._probing = False

@@ -1,10 +1,13 @@
 """The two wire formats: what is sent to a judge, and what comes back, whoever it is."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
-from judges.backends import Backend, Form
+from judges.client.backends import Backend, Form
+from judges.client.features import Features
+from judges.config import Grading
 from judges.prompt import Prompt
 from judges.reasoning import without_reasoning
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
@@ -21,15 +24,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One call, before it is put in anyone's format."""
+    """What is asked about a request, however often and in whatever terms it takes."""
 
-    prompt: Prompt
+    key: str
+    """Its place in the ledger. Asks with the same are the same."""
+    request: JudgeRequest
+    prompt: Callable[[Grading], Prompt]
     schema: Json
-    form: Form
-    logprobs: bool
-    temperature: float | None
-    """None where the backend will not be told."""
     max_tokens: int
+    logprobs: bool = True
+    """Whether it may be answered by log-probs, where the backend gives them."""
+    temperature: float = 0.0
     seed: int | None = None
 
 
@@ -49,13 +54,13 @@ class Wire(Protocol):
     """What a reply can be held to, best first."""
 
     def headers(self, backend: Backend) -> dict[str, str]: ...
-    def body(self, backend: Backend, ask: Ask) -> Json: ...
+    def body(self, backend: Backend, ask: Ask, features: Features) -> Json: ...
     def read(self, backend: Backend, data: Json) -> Reply: ...
 
 
 class OpenAIWire:
     path = "/chat/completions"
-    forms: tuple[Form, ...] = ("json_schema", "json_object", "text")
+    forms: tuple[Form, ...] = ("json_schema", "json_object")
 
     def headers(self, backend: Backend) -> dict[str, str]:
         key = backend.key()
@@ -64,25 +69,23 @@ class OpenAIWire:
             **({"authorization": f"Bearer {key}"} if key else {}),
         }
 
-    def body(self, backend: Backend, ask: Ask) -> Json:
+    def body(self, backend: Backend, ask: Ask, features: Features) -> Json:
+        prompt = ask.prompt(features.grading)
         body: Json = {
             "model": backend.model,
-            "messages": [
-                {"role": "system", "content": ask.prompt.system},
-                *ask.prompt.turns(),
-            ],
-            backend.max_tokens_field: ask.max_tokens,
+            "messages": [{"role": "system", "content": prompt.system}, *prompt.turns()],
+            backend.max_tokens_field: _room(ask, features),
         }
-        if ask.temperature is not None:
+        if features.temperature:
             body["temperature"] = ask.temperature
         if ask.seed is not None:
             body["seed"] = ask.seed
-        if ask.logprobs:
+        if features.logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        elif ask.form == "json_schema":
+        elif features.form == "json_schema":
             schema = {"name": "verdict", "strict": True, "schema": ask.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif ask.form == "json_object":
+        elif features.form == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body
 
@@ -120,7 +123,7 @@ class AnthropicWire:
     """Its own format: the system prompt apart, the schema as a tool that it must call."""
 
     path = "/messages"
-    forms: tuple[Form, ...] = ("json_schema", "text")
+    forms: tuple[Form, ...] = ("json_schema",)
 
     def headers(self, backend: Backend) -> dict[str, str]:
         return {
@@ -129,23 +132,25 @@ class AnthropicWire:
             "x-api-key": backend.key() or "",
         }
 
-    def body(self, backend: Backend, ask: Ask) -> Json:
-        system: Json = {"type": "text", "text": ask.prompt.system}
-        if _is_cached(backend, ask.prompt.system):
+    def body(self, backend: Backend, ask: Ask, features: Features) -> Json:
+        prompt = ask.prompt(features.grading)
+        system: Json = {"type": "text", "text": prompt.system}
+        if _is_cached(backend, prompt.system):
             system["cache_control"] = {"type": "ephemeral"}
         body: Json = {
             "model": backend.model,
             "system": [system],
-            "messages": ask.prompt.turns(),
+            "messages": prompt.turns(),
             "max_tokens": ask.max_tokens,
         }
-        if ask.temperature is not None:
+        if features.temperature:
             body["temperature"] = min(ask.temperature, 1.0)
-        if ask.form == "json_schema":
-            about = "Hand in the one verdict on the answer."
-            tool = {"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}
-            body |= {"tools": [tool], "tool_choice": {"type": "tool", "name": VERDICT_TOOL}}
-        return body
+        about = "Hand in the one verdict on the answer."
+        tool = {"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}
+        return body | {
+            "tools": [tool],
+            "tool_choice": {"type": "tool", "name": VERDICT_TOOL},
+        }
 
     def read(self, backend: Backend, data: Json) -> Reply:
         usage = cast(Json, data.get("usage") or {})
@@ -173,14 +178,21 @@ class AnthropicWire:
 WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
 
 
-def worst_bill(backend: Backend, body: bytes, request: JudgeRequest, max_tokens: int) -> Usage:
-    """The most that a call can cost: what is set aside for it until its bill is known."""
+def in_its_format(backend: Backend, ask: Ask, features: Features) -> tuple[bytes, Usage]:
+    """The body of an ask, and the most that it can cost: a token for every byte of theirs."""
+    body = json.dumps(WIRES[backend.wire].body(backend, ask, features)).encode()
+    request = ask.request
     theirs = sum(
         len(text) if text.isascii() else len(text.encode(errors="replace"))
         for text in (request.question, request.answer, *request.accepted)
     )
     taken = len(body) // BYTES_A_TOKEN + theirs
-    return backend.bill(taken, max_tokens, written=taken if backend.cache_from_tokens else 0)
+    written = taken if backend.cache_from_tokens else 0
+    return body, backend.bill(taken, _room(ask, features), written=written)
+
+
+def _room(ask: Ask, features: Features) -> int:
+    return LABEL_TOKENS if features.logprobs else ask.max_tokens
 
 
 def read_reply(backend: Backend, body: bytes) -> Reply:

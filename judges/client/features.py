@@ -1,0 +1,95 @@
+"""What a backend is asked for beyond words, and what its refusal says it will not do."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from judges.client.backends import Form
+from judges.config import Grading
+from judges.verdict import JudgeRequest
+
+Feature = Literal["logprobs", "temperature", "form"]
+
+_REFUSAL_STATUSES = (400, 404, 415, 422, 501)
+_NAMES: dict[Feature, str] = {
+    "logprobs": "log_?probs",
+    "temperature": "temperature",
+    "form": "response_format|json_schema|json_object|structured|grammar|guided|tool|schema",
+}
+_NOT_TAKEN = (
+    r"unsupport|support|allow|permit|accept|unknown|unrecogni[sz]ed|unexpected|invalid|unavailable|"
+    r"not available|deprecated|forbidden|extra|only|must|cannot|can't|param"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """The best is asked for at first; what is refused is not asked for again."""
+
+    form: Form
+    logprobs: bool
+    temperature: bool = True
+
+    @property
+    def grading(self) -> Grading:
+        return "labels" if self.logprobs else "schema"
+
+    def without(self, feature: Feature, forms: tuple[Form, ...]) -> "Features | None":
+        """The next best; None where there is nothing less to ask for."""
+        if feature == "logprobs":
+            return replace(self, logprobs=False)
+        if feature == "temperature":
+            return replace(self, temperature=False)
+        lesser = forms[forms.index(self.form) + 1 :]
+        return replace(self, form=lesser[0]) if lesser else None
+
+
+def refused(status: int, body: bytes, sent: Features, request: JudgeRequest) -> Feature | None:
+    """What of it an error refuses, by its own fields.
+
+    A message may quote the prompt, so it is not believed about what the request itself names.
+    """
+    if status not in _REFUSAL_STATUSES:
+        return None
+    said, named = _error_fields(body)
+    asked = " ".join((request.question, request.answer, *request.accepted))
+    for feature, name in _NAMES.items():
+        if not getattr(sent, feature) or (feature == "form" and sent.logprobs):
+            continue  # it was not asked for
+        is_said = re.search(_refusing(name), said, re.IGNORECASE)
+        if is_said and re.search(name, asked, re.IGNORECASE):
+            is_said = None
+        if is_said or re.search(name, named, re.IGNORECASE):
+            return feature
+    return None
+
+
+def _refusing(name: str) -> str:
+    """The setting and a word of refusal close together."""
+    near = r"[^\n]{0,80}?"
+    return rf"({name}){near}({_NOT_TAKEN})|({_NOT_TAKEN}){near}({name})"
+
+
+def _error_fields(body: bytes) -> tuple[str, str]:
+    """What it says, and which parameters it names, in the shapes that servers have for an error."""
+    try:
+        error = cast(object, json.loads(body))
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(error, dict):
+        return "", ""
+    error = cast(dict[str, object], error)
+    found = error.get("error") or error.get("detail") or error
+    entries = cast(list[object], found if isinstance(found, list) else [found])
+    messages: list[str] = []
+    names: list[str] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            messages.append(str(entry))
+            continue
+        fields = cast(dict[str, object], entry)
+        said = (fields.get(key) for key in ("message", "msg", "type", "code"))
+        messages.append(" ".join(map(str, filter(None, said))))
+        names += [str(fields[key]) for key in ("param", "loc") if key in fields]
+    return "\n".join(messages)[:2000], " ".join(names)[:200]

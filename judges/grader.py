@@ -1,0 +1,137 @@
+"""One model, one request: what it commits to look for, its verdict, and the line-up behind it."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+from judges.client.chat import Answer, Chat
+from judges.client.wire import Ask, Reply
+from judges.config import JudgeConfig
+from judges.grade import (
+    CLAIMS_SCHEMA,
+    Graded,
+    grade_logprobs,
+    grade_reply,
+    read_claims,
+    verdict_schema,
+)
+from judges.lineup import (
+    A_TRACE,
+    PICKED,
+    ROUNDS,
+    anything_said,
+    line_up,
+    lineup_prompt,
+    lineup_schema,
+    truth_share,
+    unpaid,
+)
+from judges.prompt import commitment_prompt, grading_prompt
+from judges.rubric import Rubric
+from judges.together import all_to_their_end
+from judges.verdict import JudgeRequest, Scored
+
+COMMITMENT = "commitment"
+CLAIMS_KEPT = 4096
+"""In memory, for a run without a ledger; the oldest goes first."""
+
+
+class Grader:
+    def __init__(self, chat: Chat, rubric: Rubric, config: JudgeConfig) -> None:
+        self.chat = chat
+        self._setup = chat.books.setup
+        self._rubric = rubric
+        self._config = config
+        self._claims: dict[str, str] = {}
+
+    def holds(self, request: JudgeRequest) -> bool:
+        """Whether the ledger has its verdict already."""
+        ledger = self.chat.books.ledger
+        return ledger is not None and self._setup.key(request) in ledger
+
+    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
+        """Raises Faulty where there is no verdict. `deadline` is a time of the loop's clock."""
+        started = asyncio.get_running_loop().time()
+        config = self._config
+        claims = await self._committed(request, deadline) if config.commit_first else ""
+        ask = Ask(
+            key=self._setup.key(request, sample=sample),
+            request=request,
+            prompt=lambda grading: grading_prompt(
+                request, self._rubric, grading, defences=config.defences, claims=claims
+            ),
+            schema=verdict_schema(self._rubric),
+            temperature=config.sampling_temperature,
+            max_tokens=config.max_reply_tokens,
+            seed=sample if config.samples > 1 else None,
+        )
+        answer = await self.chat.ask(ask, self._read, deadline)
+        graded = answer.said
+        scored = Scored(
+            tier=graded.tier,
+            score=graded.score,
+            rationale=graded.rationale,
+            latency_s=asyncio.get_running_loop().time() - started,
+            cached=answer.cached,
+            usage=answer.usage,
+        )
+        if not config.lineup or scored.score <= unpaid(self._rubric).score + A_TRACE:
+            return scored
+        return await self._line_up(scored, request, deadline)
+
+    def _read(self, reply: Reply) -> Graded:
+        by_logprobs = self._config.grading == "labels" and reply.logprobs is not None
+        return (grade_logprobs if by_logprobs else grade_reply)(reply, self._rubric)
+
+    async def _committed(self, request: JudgeRequest, deadline: float) -> str:
+        """What the judge will look for, written once a question, before it saw any answer."""
+        unanswered = replace(request, answer="")
+        key = self._setup.key(unanswered, sample=COMMITMENT)
+        if (known := self._claims.get(key)) is not None:
+            return known
+        ask = Ask(
+            key=key,
+            request=unanswered,
+            prompt=lambda _: commitment_prompt(unanswered, self._rubric),
+            schema=CLAIMS_SCHEMA,
+            max_tokens=self._config.max_reply_tokens,
+            logprobs=False,
+        )
+        claims = (await self.chat.ask(ask, read_claims, deadline)).said
+        if len(self._claims) >= CLAIMS_KEPT:
+            del self._claims[next(iter(self._claims))]
+        self._claims[key] = claims
+        return claims
+
+    async def _line_up(self, scored: Scored, request: JudgeRequest, deadline: float) -> Scored:
+        """The verdict, if the answer is seen to state the truth by a judge not told which it is."""
+        started = asyncio.get_running_loop().time()
+        rounds = range(ROUNDS) if anything_said(request) else ()
+        asked = [self._truth_share(request, deadline, number) for number in rounds]
+        answers = await all_to_their_end(asked)
+        share = min((answer.said for answer in answers), default=0.0)
+        found = replace(
+            scored,
+            rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),
+            latency_s=scored.latency_s + asyncio.get_running_loop().time() - started,
+            cached=scored.cached and all(answer.cached for answer in answers),
+            usage=sum((answer.usage for answer in answers), scored.usage),
+        )
+        if share > PICKED:
+            return found
+        without_truth = unpaid(self._rubric)
+        return replace(found, tier=without_truth.label, score=without_truth.score)
+
+    async def _truth_share(
+        self, request: JudgeRequest, deadline: float, number: int
+    ) -> Answer[float]:
+        lineup = line_up(request, number)
+        fence = secrets.token_hex(4)
+        ask = Ask(
+            key=self._setup.key(request, sample=lineup.name),
+            request=request,
+            prompt=lambda grading: lineup_prompt(request, lineup, grading, fence),
+            schema=lineup_schema(lineup),
+            max_tokens=self._config.max_reply_tokens,
+        )
+        return await self.chat.ask(ask, lambda reply: truth_share(reply, lineup), deadline)
