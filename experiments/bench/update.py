@@ -277,6 +277,7 @@ def _padding_to_the_longest() -> Iterator[None]:
             prompt_lengths_B=self.prompt_lengths_B[rows],
             lengths_B=self.lengths_B[rows],
             sampler_logps_BT=None if logps_BT is None else logps_BT[rows],
+            scored_B=self.scored_B[rows],
         )
 
     def unsorted(rows: Tensor, _: Tensor, *, slots: int, size: int) -> list[Tensor]:

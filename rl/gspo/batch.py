@@ -16,12 +16,16 @@ from rl.gspo.head import NOT_SCORED
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B sequences of prompt and completion, L wide, of which T at most are completion."""
+    """B sequences of prompt and completion, L wide, of which T at most are completion.
+
+    `scored_B` marks the rows whose every token the sampler gave a log-probability.
+    """
 
     ids_BL: Tensor
     prompt_lengths_B: Tensor
     lengths_B: Tensor
     sampler_logps_BT: Tensor | None
+    scored_B: Tensor
 
     @classmethod
     def of(
@@ -35,8 +39,9 @@ class Batch:
             torch.tensor([*prompt, *completion], dtype=torch.long)
             for prompt, completion in zip(prompt_ids, completion_ids, strict=True)
         ]
-        logps_BT = None
+        logps_BT, scored = None, [False] * len(rows)
         if sampler_logps is not None:
+            scored = [all(x is not None for x in row) for row in sampler_logps]
             logps_BT = pad_sequence(
                 [
                     torch.tensor([float("nan") if x is None else x for x in row])
@@ -49,6 +54,7 @@ class Batch:
             prompt_lengths_B=torch.tensor([len(x) for x in prompt_ids], device=device),
             lengths_B=torch.tensor([len(x) for x in completion_ids], device=device),
             sampler_logps_BT=logps_BT,
+            scored_B=torch.tensor(scored, device=device),
         )
 
     def take(self, rows: Tensor) -> "Batch":
@@ -59,6 +65,7 @@ class Batch:
             prompt_lengths_B=self.prompt_lengths_B[rows],
             lengths_B=self.lengths_B[rows],
             sampler_logps_BT=None if self.sampler_logps_BT is None else self.sampler_logps_BT[rows],
+            scored_B=self.scored_B[rows],
         )
 
     def mask_BT(self, width: int) -> Tensor:

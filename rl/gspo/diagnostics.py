@@ -1,7 +1,8 @@
 """What an update did, over live rows.
 
-The trainer fills one `RowTable` line per sequence; NaN means not measured. Ranks join their tables
-before anything is averaged, so a rank with two rows never weighs like a rank with sixty.
+The update fills one `RowTable` line per sequence. What was not measured is marked so, apart from
+what was and is NaN: that is broken, and so is every mean it is in. Ranks join their tables before
+anything is averaged, so a rank with two rows never weighs like a rank with sixty.
 """
 
 from dataclasses import dataclass
@@ -76,18 +77,29 @@ class RowTable:
         "kl_ref_sum",
     )
     values_BC: Tensor
+    measured_BC: Tensor
 
     @classmethod
     def empty(cls, rows: int, device: torch.device) -> "RowTable":
         shape = (rows, len(cls.columns))
-        return cls(torch.full(shape, float("nan"), dtype=torch.float64, device=device))
+        return cls(
+            torch.zeros(shape, dtype=torch.float64, device=device),
+            torch.zeros(shape, dtype=torch.bool, device=device),
+        )
 
     def __getitem__(self, column: str) -> Tensor:
         return self.values_BC[:, self.columns.index(column)]
 
-    def write(self, rows: Tensor, **columns_B: Tensor) -> None:
-        for column, values_B in columns_B.items():
-            self.values_BC[rows, self.columns.index(column)] = values_B.detach().double()
+    def measured(self, column: str) -> Tensor:
+        return self.measured_BC[:, self.columns.index(column)]
+
+    def write(self, rows: Tensor, where: Tensor | None = None, **columns: Tensor) -> None:
+        """One value for each of `rows`, of which those not in `where` are not measured."""
+        for column, values in columns.items():
+            place = self.columns.index(column)
+            kept = slice(None) if where is None else where
+            self.values_BC[rows[kept], place] = values[kept].detach().double()
+            self.measured_BC[rows[kept], place] = True
 
 
 def update_metrics(table: RowTable, *, clip_low: float, clip_high: float) -> dict[str, object]:
@@ -101,12 +113,12 @@ def update_metrics(table: RowTable, *, clip_low: float, clip_high: float) -> dic
         "kl/ref": "kl_ref_sum",
     }
     for name, column in per_token.items():
-        measured_B = ~table[column].isnan()
+        measured_B = table.measured(column)
         tokens = float(table["length"][measured_B].sum())
         if tokens:
             metrics[name] = float(table[column][measured_B].sum()) / tokens
 
-    computed_B = ~table["ratio"].isnan()
+    computed_B = table.measured("ratio")
     if not bool(computed_B.any()):
         return metrics
     ratios_B = table["ratio"][computed_B]

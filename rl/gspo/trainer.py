@@ -17,7 +17,7 @@ read off the trainer's step, so a resumed run asks for the one that comes next.
 
 `on_generation(row, generation, advantages)` is called in the main process: the metrics, the value
 that `next_generation` gave, and its rows' advantages, None where a row is dead. A row with
-`stop_reason` is the last: the KL limit ended the run.
+`stop_reason` is the last: the KL limit ended the run, or something was not finite (`finite.py`).
 """
 
 import functools
@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rl.config import GSPOConfig
@@ -58,6 +59,8 @@ def make_trainer_class() -> type:
     """The class, made now: a backend that rewrites TRL must have done so before its first use."""
     import trl
 
+    from rl.gspo.finite import FiniteSteps, broken_metric
+
     class GSPOTrainer(trl.GRPOTrainer):
         def __init__(
             self,
@@ -83,6 +86,8 @@ def make_trainer_class() -> type:
             attach_token_head(base, temperature=self.args.temperature)
             # Of a whole model the copy is as large as the model: kept only where the loss needs it.
             self._reference = Reference(self.model) if adapted or settings.beta else None
+            self._steps = FiniteSteps(anywhere=self._in_any_process, keeps_weights=adapted)
+            self.add_callback(self._steps)
 
         def state_dict(self) -> dict[str, Any]:
             """What a resumed run needs beside weights, optimizer and step. Plain JSON."""
@@ -139,6 +144,10 @@ def make_trainer_class() -> type:
                 lambda counts: self.accelerator.reduce(counts, reduction="sum"),
             )
 
+        def _in_any_process(self, so: bool) -> bool:
+            count = torch.tensor(float(so), device=self.accelerator.device)
+            return bool(self.accelerator.reduce(count, reduction="sum"))
+
         def compute_loss(
             self,
             model: nn.Module,
@@ -147,14 +156,14 @@ def make_trainer_class() -> type:
             num_items_in_batch: Any = None,
         ) -> Tensor:
             assert self._underway
-            return self._underway.update.loss(model, inputs)
+            return self._steps.watch(self._underway.update.loss(model, inputs))
 
         def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
             # Logs without a learning rate are HF's last words, after training.
             if "learning_rate" in logs:
                 assert self._underway
                 self._underway.grad_norms.append(logs["grad_norm"])
-                if self._underway.update.exhausted:
+                if self._underway.update.exhausted or self._steps.broken:
                     self._end_generation(self._underway, logs)
                 logs["gspo"] = self.state_dict()
             super().log(logs, start_time)
@@ -163,7 +172,8 @@ def make_trainer_class() -> type:
             """TRL's would call this GRPO, and ask an offline W&B run for its address."""
 
         def _end_generation(self, done: _Underway, logs: dict[str, Any]) -> None:
-            values_NC = self.accelerator.gather(done.update.table.values_BC)
+            mine = done.update.table
+            table = RowTable(*self.accelerator.gather((mine.values_BC, mine.measured_BC)))
             row: dict[str, Any] = {
                 "generation": done.number,
                 "step": self.state.global_step,
@@ -171,7 +181,7 @@ def make_trainer_class() -> type:
                 "grad_norm": sum(done.grad_norms) / len(done.grad_norms),
                 **done.votes.metrics(),
                 **update_metrics(
-                    RowTable(values_NC),
+                    table,
                     clip_low=self.settings.clip_low,
                     clip_high=self.settings.clip_high,
                 ),
@@ -179,12 +189,15 @@ def make_trainer_class() -> type:
             }
             if done.update.beta:
                 row["beta"] = done.update.beta
-            kl = row.get("kl/ref")
-            self.beta_controller.observe(kl)
-            self.stop_reason = self.kl_limit.check(kl)
+            self.stop_reason = self._steps.broken or broken_metric(row)
+            if not self.stop_reason:
+                kl = row.get("kl/ref")
+                self.beta_controller.observe(kl)
+                self.stop_reason = self.kl_limit.check(kl)
+                self.control.should_save |= self.stop_reason is not None
             if self.stop_reason:
                 row["stop_reason"] = self.stop_reason
-                self.control.should_save = self.control.should_training_stop = True
+                self.control.should_training_stop = True
             if self.accelerator.is_main_process:
                 self.on_generation(row, done.generation, done.votes.advantages())
 

@@ -61,14 +61,13 @@ class Update:
         self.batch, self.settings, self.beta, self.max_length = batch, settings, beta, max_length
         self.advantages_B, self.live_B = advantages_B, live_B
         self.table = RowTable.empty(len(live_B), live_B.device)
-        self.table.write(
-            torch.arange(len(live_B), device=live_B.device),
-            length=batch.lengths_B,
-            advantage=advantages_B.masked_fill(~live_B, float("nan")),
-        )
+        everyone = torch.arange(len(live_B), device=live_B.device)
+        self.table.write(everyone, length=batch.lengths_B)
+        self.table.write(everyone, where=live_B, advantage=advantages_B)
         self._plan(ranks, seed, generation)
         self._slot = 0
         self.old_logps_BT = self._old_logps(model)
+        self.referred_B = torch.zeros_like(live_B)
         self.ref_logps_BT = self._reference_logps(model, reference, seed + generation)
 
     def _plan(self, ranks: Ranks, seed: int, generation: int) -> None:
@@ -151,12 +150,13 @@ class Update:
             ref_bT = self._columns(self.ref_logps_BT, rows, mask_bT)
             if self.beta:
                 loss = loss + self.beta * kl_loss(logps_bT, old_bT, ref_bT, mask_bT, **options)
-            # NaN where the reference was not asked, which is how the table says not measured.
-            self._measure(rows, mask_bT, kl_ref_sum=k3(now_bT, ref_bT))
-        self._measure(rows, mask_bT, entropy_sum=entropies_bT, kl_old_sum=k3(old_bT, now_bT))
+            self._measure(rows, mask_bT, self.referred_B, kl_ref_sum=k3(now_bT, ref_bT))
+        self._measure(
+            rows, mask_bT, self.live_B, entropy_sum=entropies_bT, kl_old_sum=k3(old_bT, now_bT)
+        )
         if on_policy:
             self._measure_sampler(rows, now_bT, mask_bT)
-        self.table.write(rows, ratio=out.ratios_B)
+        self.table.write(rows, where=self.live_B[rows], ratio=out.ratios_B)
         return loss
 
     def _old_logps(self, model: nn.Module) -> Tensor | None:
@@ -188,6 +188,7 @@ class Update:
             for rows in parts:
                 mask_bT, logps_bT = self._score_quietly(model, rows)
                 logps_BT[rows, : mask_bT.shape[1]] = logps_bT
+                self.referred_B[rows] = True
         return logps_BT
 
     def _probe(self, seed: int) -> list[Tensor]:
@@ -215,19 +216,18 @@ class Update:
         self._measure(
             rows,
             mask_bT,
+            self.batch.scored_B,
             kl_sampler_sum=k3(said_bT, now_bT),
             drift_sampler_sum=k1(said_bT, now_bT),
         )
 
-    def _measure(self, rows: Tensor, mask_bT: Tensor, **sums: Tensor) -> None:
-        live_b = self.live_B[rows]
+    def _measure(self, rows: Tensor, mask_bT: Tensor, asked_B: Tensor, **sums: Tensor) -> None:
+        """Sums over the tokens of the live rows that were asked at all."""
         self.table.write(
             rows,
+            where=(self.live_B & asked_B)[rows],
             **{
-                name: values_bT.double()
-                .masked_fill(~mask_bT, 0.0)
-                .sum(-1)
-                .masked_fill(~live_b, float("nan"))
+                name: values_bT.double().masked_fill(~mask_bT, 0.0).sum(-1)
                 for name, values_bT in sums.items()
             },
         )
