@@ -136,10 +136,18 @@ class GSPOConfig:
     """What a reward's distance from its group's mean is divided by."""
     quorum: int = 2
     """A group with fewer judged rows than this does not vote."""
+    min_spread: float | None = None
+    """Rewards of a group that are less than this apart are one opinion, which teaches nothing. None
+    is 0 where the judge names whole tiers, 0.05 where its grading reads scores between them."""
     truncated: Literal["floor", "dead"] = "floor"
     """A completion cut at max_new_tokens scores reward.floor, or does not vote."""
     old_policy: Literal["sampler", "trainer"] = "trainer"
     """Whose log-probs the ratio divides by. sampler saves a forward pass."""
+    sampler_correction: Literal["off", "token_truncate"] = "off"
+    """With old_policy trainer: token_truncate weighs each token by the trainer's chance of it over
+    the sampler's, at most sampler_cap."""
+    sampler_cap: float = 2.0
+    """Largest weight of a token in sampler_correction."""
     beta: float = 0.0
     """Weight of the KL to the reference, which is the policy without its adapter."""
     kl_target: float | None = None
@@ -158,6 +166,21 @@ class GSPOConfig:
         for name in ("kl_target", "kl_limit"):
             if getattr(self, name) is not None:
                 above(f"gspo.{name}", getattr(self, name), 0)
+        if self.min_spread is not None and not self.min_spread >= 0:
+            raise ValueError(f"gspo.min_spread is {self.min_spread}: it must be 0 or more")
+        if self.quorum > self.group_size:
+            raise ValueError(
+                f"gspo.quorum is {self.quorum} with gspo.group_size {self.group_size}: no group "
+                f"could ever vote. Type --gspo.quorum {self.group_size}"
+            )
+        if self.sampler_correction != "off" and self.old_policy == "sampler":
+            raise ValueError(
+                f"gspo.sampler_correction is {self.sampler_correction} with gspo.old_policy "
+                "sampler: the ratio already divides by the sampler's log-probs. Type "
+                "--gspo.old-policy trainer, or --gspo.sampler-correction off"
+            )
+        if not self.sampler_cap >= 1:
+            raise ValueError(f"gspo.sampler_cap is {self.sampler_cap}: it must be at least 1")
         if not self.beta >= 0:
             raise ValueError(f"gspo.beta is {self.beta}: it must be 0 or more")
         if self.clip_low >= 1:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from judges import JudgeConfig
 from judges.preflight import Workload, describe, estimate
-from rl.config import RunConfig
+from rl.config import GSPOConfig, RunConfig
 from rl.data import data_file, load_rows
 from rl.gspo.refusals import check_batch, check_data
 from rl.ranks import rank_count
+
+TOLD_BETWEEN_TIERS = 0.05
+"""A tenth of the least distance between two tiers of the rubrics here: what is nearer is noise."""
 
 
 def preflight(config: RunConfig) -> str:
@@ -44,6 +47,14 @@ def judge_of(config: RunConfig) -> JudgeConfig:
         return config.judge
     known = data_file(config.data.train, "--data.train")
     return dataclasses.replace(config.judge, known=str(known))
+
+
+def gspo_of(config: RunConfig) -> GSPOConfig:
+    """With the least difference between rewards that the judge's way of grading can tell."""
+    if config.gspo.min_spread is not None:
+        return config.gspo
+    told = TOLD_BETWEEN_TIERS if config.judge.grading == "labels" else 0.0
+    return dataclasses.replace(config.gspo, min_spread=told)
 
 
 def with_ledger(config: JudgeConfig, folder: Path) -> JudgeConfig:

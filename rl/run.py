@@ -20,7 +20,7 @@ from rl.config import RunConfig, recorded
 from rl.data import Prompt, load_rows, to_prompts
 from rl.models import resolve_model
 from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
-from rl.preflight import judge_of, outlook, with_ledger
+from rl.preflight import gspo_of, judge_of, outlook, with_ledger
 from rl.progress import Progress, print_summary
 from rl.ranks import FirstIsGone, Ranks, is_first
 from rl.report import report_figures, write_report
@@ -221,7 +221,7 @@ def _trainer(
 
     config = checked.config
     return build_trainer(
-        config.gspo,
+        gspo_of(config),
         policy=policy,
         next_generation=next_generation,
         on_generation=on_generation,

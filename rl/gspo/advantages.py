@@ -23,19 +23,28 @@ SPREAD_FLOOR = 1e-4
 
 
 class Advantages(NamedTuple):
-    """`advantages_GK` is 0 on dead rows; `zero_spread_G` marks live groups of one opinion."""
+    """`advantages_GK` is 0 on dead rows; `zero_spread_G` marks live groups of one opinion.
+
+    Those of them whose rewards do differ, but by less than counts, are in `below_spread_G` too.
+    """
 
     advantages_GK: Tensor
     live_GK: Tensor
     zero_spread_G: Tensor
+    below_spread_G: Tensor
 
 
-def group_advantages(rewards_GK: Tensor, *, scale: Scale = "group", quorum: int = 2) -> Advantages:
+def group_advantages(
+    rewards_GK: Tensor, *, scale: Scale = "group", quorum: int = 2, min_spread: float = 0.0
+) -> Advantages:
     """Centre each group on the mean of its live rows and divide by a spread.
 
     NaN is a verdict that never came; an infinite reward is no verdict either. A group with fewer
     than `quorum` live rows has nothing to compare with and is dead whole. `scale` divides by the
     group's sample deviation, the batch's, or not at all.
+
+    A group whose highest and lowest reward are less than `min_spread` apart is of one opinion:
+    divided by its own deviation, the noise of a reading would train at full size.
     """
     if scale not in ("group", "batch", "none"):
         raise ValueError(f"scale={scale!r} is not one of 'group', 'batch', 'none'.")
@@ -50,20 +59,22 @@ def group_advantages(rewards_GK: Tensor, *, scale: Scale = "group", quorum: int 
 
     advantages_GK = torch.zeros_like(exact_GK)
     zero_spread_G = torch.zeros(len(exact_GK), dtype=torch.bool, device=exact_GK.device)
+    below_spread_G = torch.zeros_like(zero_spread_G)
     for group in range(len(exact_GK)):
         live_K = live_GK[group]
         rewards = exact_GK[group][live_K]
         if len(rewards) == 0:
             continue
-        if bool(rewards.min() == rewards.max()):
-            zero_spread_G[group] = True
+        apart = float(rewards.max() - rewards.min())
+        if not apart or apart < min_spread:
+            zero_spread_G[group], below_spread_G[group] = True, apart > 0
             continue
         centred = rewards - rewards.mean()
         spread = _deviation(rewards) if scale == "group" else 1.0
         advantages_GK[group][live_K] = centred / spread
     if scale == "batch":
         advantages_GK = advantages_GK / _deviation(exact_GK[live_GK])
-    return Advantages(advantages_GK.to(rewards_GK.dtype), live_GK, zero_spread_G)
+    return Advantages(advantages_GK.to(rewards_GK.dtype), live_GK, zero_spread_G, below_spread_G)
 
 
 def _deviation(rewards: Tensor) -> Tensor | float:
@@ -99,6 +110,7 @@ class Votes:
             "rows/live": live,
             "rows/dead": rows - live,
             "groups/zero_spread": int(self.scored.zero_spread_G.sum()),
+            "groups/below_spread": int(self.scored.below_spread_G.sum()),
         }
         dead = Counter(
             "below_quorum" if judged else cause
@@ -124,21 +136,29 @@ def count_votes(generation: Generation, settings: GSPOConfig) -> Votes:
             rewards[row], causes[row] = math.nan, "infinite_reward"
         if settings.truncated == "dead" and generation.truncated and generation.truncated[row]:
             rewards[row], causes[row] = math.nan, "truncated"
-        if settings.old_policy == "sampler" and not _is_scored(generation, row):
+        if (way_out := _needs_logprobs(settings)) and not _is_scored(generation, row, way_out):
             rewards[row], causes[row] = math.nan, "no_logprobs"
     rewards_N = torch.tensor(rewards)
     scored = group_advantages(
         rewards_N.view(-1, settings.group_size),
         scale=settings.scale_rewards,
         quorum=settings.quorum,
+        min_spread=settings.min_spread or 0.0,
     )
     return Votes(rewards_N, causes, scored)
 
 
-def _is_scored(generation: Generation, row: int) -> bool:
+def _needs_logprobs(settings: GSPOConfig) -> str | None:
+    """What to type where the sampler's log-probs are needed, and are not there."""
+    if settings.old_policy == "sampler":
+        return "--gspo.old-policy trainer"
+    return None if settings.sampler_correction == "off" else "--gspo.sampler-correction off"
+
+
+def _is_scored(generation: Generation, row: int, way_out: str) -> bool:
     if generation.logprobs is None:
         raise ValueError(
-            "gspo.old_policy is sampler, but these rollouts come without the sampler's log-probs."
-            " Type --gspo.old-policy trainer"
+            "The update needs the sampler's log-probs, but these rollouts come without."
+            f" Type {way_out}"
         )
     return all(logp is not None and math.isfinite(logp) for logp in generation.logprobs[row])

@@ -12,6 +12,7 @@ import torch
 
 from rl.config import GSPOConfig
 from rl.gspo.generation import NextGeneration
+from rl.gspo.head import refuse_adapted_head
 from rl.gspo.refusals import check_batch, check_trl
 from rl.gspo.trainer import OnGeneration, make_trainer_class
 
@@ -38,6 +39,7 @@ def build_trainer(
     from accelerate import PartialState
     from transformers import PrinterCallback
 
+    refuse_adapted_head(policy.model)
     overrides = dict(trl_overrides or {})
     check_trl(overrides)
     ranks = PartialState(cpu=not torch.cuda.is_available()).num_processes
@@ -52,13 +54,18 @@ def build_trainer(
         save_every=save_every,
         bf16=next(policy.model.parameters()).dtype == torch.bfloat16,
     )
-    # Not every field is in every TRL of our range; an override that is not is TRL's to refuse.
     known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
-    arguments = {name: value for name, value in arguments.items() if name in known} | overrides
+    if lacking := sorted(arguments.keys() - known):
+        raise ValueError(
+            f"TRL {trl.__version__} has no setting {', '.join(lacking)}, which is relied on here."
+            " Type: pip install 'trl>=1.15,<1.17'"
+        )
+    if unknown := sorted(overrides.keys() - known):
+        raise ValueError(f"--trl {unknown[0]}: TRL {trl.__version__} has no such setting")
     trainer = make_trainer_class()(
         settings=gspo,
         model=policy.model,
-        args=trl.GRPOConfig(**arguments),
+        args=trl.GRPOConfig(**(arguments | overrides)),
         processing_class=policy.tokenizer,
         next_generation=next_generation,
         on_generation=on_generation,

@@ -67,6 +67,7 @@ class RowTable:
     """One line a sequence. The `_sum` columns add up a per-token quantity over its tokens."""
 
     columns = (
+        "step",
         "length",
         "advantage",
         "ratio",
@@ -74,6 +75,7 @@ class RowTable:
         "kl_old_sum",
         "kl_sampler_sum",
         "drift_sampler_sum",
+        "capped_sum",
         "kl_ref_sum",
     )
     values_BC: Tensor
@@ -105,38 +107,41 @@ class RowTable:
 def update_metrics(table: RowTable, *, clip_low: float, clip_high: float) -> dict[str, object]:
     """The update's metrics over the rows that were computed. What nobody measured is absent."""
     metrics: dict[str, object] = {}
+    # In a generation's first step the policy is the one that sampled: its ratios are 1 whatever is
+    # done, and would dilute every share by the number of steps.
+    can_clip_B = table["step"] > 0
     per_token = {
         "entropy": "entropy_sum",
         "kl/old": "kl_old_sum",
         "kl/sampler": "kl_sampler_sum",
         "sampler/drift": "drift_sampler_sum",
+        "sampler/capped": "capped_sum",
         "kl/ref": "kl_ref_sum",
     }
     for name, column in per_token.items():
         measured_B = table.measured(column)
+        if name == "kl/old":
+            measured_B = measured_B & can_clip_B
         tokens = float(table["length"][measured_B].sum())
         if tokens:
             metrics[name] = float(table[column][measured_B].sum()) / tokens
 
     computed_B = table.measured("ratio")
-    if not bool(computed_B.any()):
+    if bool(computed_B.any()):
+        metrics |= _of_all_ratios(table["ratio"][computed_B])
+    could_B = computed_B & can_clip_B
+    if not bool(could_B.any()):
         return metrics
-    ratios_B = table["ratio"][computed_B]
+    ratios_B = table["ratio"][could_B]
     clipped = clip_fractions(
         ratios_B,
-        table["advantage"][computed_B],
-        table["length"][computed_B],
+        table["advantage"][could_B],
+        table["length"][could_B],
         clip_low=clip_low,
         clip_high=clip_high,
     )
-    edges = torch.tensor(RATIO_EDGES, dtype=ratios_B.dtype, device=ratios_B.device)
-    bins_B = torch.bucketize(ratios_B, edges)
     metrics |= {
-        "ratio/min": float(ratios_B.min()),
-        "ratio/mean": float(ratios_B.mean()),
-        "ratio/max": float(ratios_B.max()),
         "ratio/log_std": float(ratios_B.log().std(correction=0)),
-        "ratio/histogram": torch.bincount(bins_B, minlength=len(edges) + 1).tolist(),
         "clip/seq": clipped.seq,
         "clip/low": clipped.low,
         "clip/high": clipped.high,
@@ -144,3 +149,14 @@ def update_metrics(table: RowTable, *, clip_low: float, clip_high: float) -> dic
         "ess": effective_sample_size(ratios_B),
     }
     return metrics
+
+
+def _of_all_ratios(ratios_B: Tensor) -> dict[str, object]:
+    edges = torch.tensor(RATIO_EDGES, dtype=ratios_B.dtype, device=ratios_B.device)
+    bins_B = torch.bucketize(ratios_B, edges)
+    return {
+        "ratio/min": float(ratios_B.min()),
+        "ratio/mean": float(ratios_B.mean()),
+        "ratio/max": float(ratios_B.max()),
+        "ratio/histogram": torch.bincount(bins_B, minlength=len(edges) + 1).tolist(),
+    }

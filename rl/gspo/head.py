@@ -53,6 +53,16 @@ def attach_token_head(model: nn.Module, *, temperature: float) -> None:
     model.forward = types.MethodType(forward, model)
 
 
+def refuse_adapted_head(model: nn.Module) -> None:
+    """The head's weight is used as it is: an adapter on it would sample and never train."""
+    if hasattr(model.get_output_embeddings(), "lora_A"):
+        raise ValueError(
+            "policy.lora_targets has lm_head, where an adapter would not be trained: the"
+            " log-probabilities come from the head's own weight. Type --policy.lora-targets without"
+            " lm_head"
+        )
+
+
 def token_logps(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, targets_N: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ def gspo_loss(
     max_length: int | None = None,
     live_B: Tensor | None = None,
     live_total: float | None = None,
+    weights_BT: Tensor | None = None,
 ) -> GspoLoss:
     """Clip one ratio per sequence, the geometric mean of its token ratios.
 
@@ -46,13 +47,18 @@ def gspo_loss(
     `live_total` is the number of live rows the mean is taken over. It defaults to those given here;
     a caller that accumulates gradients passes the count of the whole optimizer step, so that the
     sum of its parts is the loss of the whole.
+
+    `weights_BT` are those of `truncated_weights`: a sequence then counts by its tokens' mean.
     """
     live_B, votes_BT = _votes(mask_BT, live_B)
     ratios_B = sequence_log_ratios(logps_BT, old_logps_BT, votes_BT).exp()
     advantages_B = advantages_B.to(ratios_B.dtype).masked_fill(~live_B, 0.0)
 
     surrogate_B, clipped_B = _clip(ratios_B, advantages_B, clip_low, clip_high)
-    if aggregation == "dr_grpo":
+    if weights_BT is not None:
+        weights_BT = weights_BT.to(ratios_B.dtype)
+        surrogate_B = surrogate_B * _over_tokens(weights_BT, votes_BT, aggregation, max_length)
+    elif aggregation == "dr_grpo":
         surrogate_B = surrogate_B * votes_BT.sum(-1) / _needed(max_length)
     return GspoLoss(
         loss=-_mean_over_live(surrogate_B, live_B, live_total),
@@ -104,6 +110,7 @@ def kl_loss(
     max_length: int | None = None,
     live_B: Tensor | None = None,
     live_total: float | None = None,
+    weights_BT: Tensor | None = None,
 ) -> Tensor:
     """KL(policy || reference) of the next-token distributions, value and gradient both unbiased.
 
@@ -117,9 +124,23 @@ def kl_loss(
     to_ref_BT = ref_logps_BT.to(logps_BT.dtype).masked_fill(~votes_BT, 0.0) - logps_BT
     k3_BT = to_ref_BT.expm1() - to_ref_BT
     kl_BT = (logps_BT - old_logps_BT).exp() * k3_BT
+    if weights_BT is not None:
+        kl_BT = kl_BT * weights_BT.to(kl_BT.dtype)
     return _mean_over_live(
         _over_tokens(kl_BT, votes_BT, aggregation, max_length), live_B, live_total
     )
+
+
+def truncated_weights(
+    old_logps_BT: Tensor, sampler_logps_BT: Tensor, mask_BT: Tensor, *, cap: float
+) -> Tensor:
+    """Per token old / sampler, at most `cap`: what was drawn from the sampler, weighed as if from
+    the old policy. It has no gradient. Untruncated it would be exact, and of endless variance.
+    """
+    mask_BT = mask_BT.bool()
+    old_BT = _at_least_float32(old_logps_BT.detach()).masked_fill(~mask_BT, 0.0)
+    sampler_BT = sampler_logps_BT.to(old_BT.dtype).masked_fill(~mask_BT, 0.0)
+    return (old_BT - sampler_BT).exp().clamp(max=cap).masked_fill(~mask_BT, 0.0)
 
 
 def sequence_log_ratios(logps_BT: Tensor, old_logps_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rl.config import GSPOConfig
 from rl.gspo.batch import Batch, micro_batches, spread_over_minibatches
 from rl.gspo.diagnostics import RowTable, k1, k3
-from rl.gspo.objective import gspo_loss, kl_loss
+from rl.gspo.objective import gspo_loss, kl_loss, truncated_weights
 from rl.gspo.reference import Reference
 
 # One row in so many is compared with the reference when the loss does not need the reference.
@@ -81,6 +81,7 @@ class Update:
             generation=generation,
         ).to(live_B.device)
         self.moves_B = self._moving()
+        self.table.write(torch.arange(rows, device=live_B.device), step=step_of_B)
         steps_S = torch.arange(settings.minibatches, device=live_B.device)
         in_step_SB = step_of_B == steps_S[:, None]
         counts_S2 = torch.stack([(in_step_SB & v).sum(-1) for v in (live_B, self.moves_B)], dim=-1)
@@ -132,6 +133,7 @@ class Update:
             "max_length": self.max_length,
             "live_B": self.live_B[rows],
             "live_total": self.live_totals[step],
+            "weights_BT": self._correction(rows, old_bT, mask_bT),
         }
         out = gspo_loss(
             logps_bT,
@@ -208,6 +210,16 @@ class Update:
         with torch.no_grad(), _evaluating(model):
             logps_bT, _ = score(model, part)
         return part.mask_BT(logps_bT.shape[1]), logps_bT
+
+    def _correction(self, rows: Tensor, old_bT: Tensor, mask_bT: Tensor) -> Tensor | None:
+        """Token weights that take the sampler's difference from the old policy into account."""
+        if self.settings.sampler_correction == "off":
+            return None
+        cap = self.settings.sampler_cap
+        said_bT = self._columns(self.batch.sampler_logps_BT, rows, mask_bT)
+        weights_bT = truncated_weights(old_bT, said_bT, mask_bT, cap=cap)
+        self._measure(rows, mask_bT, self.moves_B, capped_sum=weights_bT >= cap)
+        return weights_bT
 
     def _measure_sampler(self, rows: Tensor, now_bT: Tensor, mask_bT: Tensor) -> None:
         if self.batch.sampler_logps_BT is None:

@@ -1,5 +1,7 @@
 """Diagnostics against plain arithmetic."""
 
+import math
+
 import pytest
 import torch
 
@@ -41,7 +43,12 @@ def test_clip_fractions_count_sequences_sides_and_tokens():
 
 def filled_table() -> RowTable:
     table = RowTable.empty(4, torch.device("cpu"))
-    table.write(torch.arange(4), length=torch.tensor([2, 3, 4, 5]), advantage=torch.ones(4))
+    table.write(
+        torch.arange(4),
+        step=torch.tensor([1, 1, 1, 1]),
+        length=torch.tensor([2, 3, 4, 5]),
+        advantage=torch.ones(4),
+    )
     table.write(
         torch.tensor([0, 2]), ratio=torch.tensor([1.0, 1.5]), entropy_sum=torch.tensor([2.0, 10.0])
     )
@@ -73,3 +80,41 @@ def test_the_ratio_bins_are_in_order_and_centred_on_one():
         low + high == pytest.approx(2)
         for low, high in zip(RATIO_EDGES, RATIO_EDGES[::-1], strict=True)
     )
+
+
+def test_rows_of_a_first_step_whose_ratio_is_1_by_construction_dilute_nothing():
+    """Two rows that could not clip, two that could: one of them did."""
+    table = RowTable.empty(4, torch.device("cpu"))
+    table.write(
+        torch.arange(4),
+        step=torch.tensor([0, 0, 1, 2]),
+        length=torch.tensor([10, 10, 2, 6]),
+        advantage=torch.ones(4),
+        ratio=torch.tensor([1.0, 1.0, 1.5, 1.0]),
+        kl_old_sum=torch.tensor([0.0, 0.0, 0.8, 0.0]),
+        entropy_sum=torch.ones(4),
+    )
+    metrics = update_metrics(table, clip_low=3e-4, clip_high=4e-4)
+    assert metrics["clip/seq"] == metrics["clip/high"] == 0.5
+    assert metrics["clip/token"] == 0.25
+    assert metrics["kl/old"] == pytest.approx(0.8 / 8)
+    assert metrics["ess"] == pytest.approx(2.5**2 / (1.5**2 + 1) / 2)
+    assert metrics["ratio/log_std"] == pytest.approx(math.log(1.5) / 2)
+    assert metrics["entropy"] == pytest.approx(4 / 28)
+    assert metrics["ratio/mean"] == pytest.approx(4.5 / 4)
+    assert sum(metrics["ratio/histogram"]) == 4
+
+
+def test_where_nothing_could_clip_no_share_of_it_is_said():
+    table = RowTable.empty(1, torch.device("cpu"))
+    table.write(
+        torch.arange(1),
+        step=torch.zeros(1),
+        length=torch.ones(1),
+        advantage=torch.ones(1),
+        ratio=torch.ones(1),
+        kl_old_sum=torch.zeros(1),
+    )
+    metrics = update_metrics(table, clip_low=3e-4, clip_high=4e-4)
+    assert metrics["ratio/mean"] == 1.0
+    assert not {"clip/seq", "clip/low", "clip/high", "clip/token", "ess", "kl/old"} & metrics.keys()

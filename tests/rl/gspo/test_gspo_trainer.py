@@ -30,7 +30,8 @@ def test_a_run_moves_the_adapter_and_reports_each_generation(train, tiny, rollou
         assert row["ratio/min"] < 1 < row["ratio/max"]
         assert row["kl/old"] > 0
         assert (row["kl/ref"] > 1e-9) == (row["generation"] > 1)
-        assert 0 < row["clip/seq"] <= 0.5
+        # Of the second of two steps alone: in the first nothing can be cut.
+        assert row["clip/seq"] in [count / 8 for count in range(1, 9)]
         assert 0 < row["ess"] <= 1
         assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
 
@@ -46,8 +47,7 @@ def test_one_minibatch_has_every_ratio_at_exactly_one(train, settings):
     run = train(settings(minibatches=1, on_policy=True))
     for row in run.rows:
         assert row["ratio/min"] == row["ratio/max"] == 1.0
-        assert row["clip/seq"] == 0.0
-        assert row["kl/old"] == 0.0
+        assert not {"clip/seq", "ess", "kl/old"} & row.keys()
 
 
 @pytest.mark.parametrize("aggregation", ["sequence", "dr_grpo"])

@@ -111,3 +111,40 @@ def test_refusals_load_neither_torch_nor_trl():
     code = "import rl.gspo.refusals, sys; print(sorted({'torch', 'trl'} & sys.modules.keys()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_quorum_that_no_group_could_reach_is_refused():
+    with pytest.raises(ValueError, match=r"quorum is 9 .*group_size 8.*--gspo\.quorum 8"):
+        GSPOConfig(group_size=8, quorum=9)
+    assert GSPOConfig(group_size=8, quorum=8).quorum == 8
+
+
+def test_a_negative_spread_is_refused():
+    with pytest.raises(ValueError, match=r"gspo\.min_spread is -1"):
+        GSPOConfig(min_spread=-1.0)
+
+
+def test_an_adapter_on_the_head_is_refused_before_it_is_ignored(train, tiny):
+    from peft import LoraConfig, get_peft_model
+
+    policy = tiny(lora=False)
+    targets = ["o_proj", "lm_head"]
+    policy.model = get_peft_model(policy.model, LoraConfig(r=4, target_modules=targets))
+    with pytest.raises(ValueError, match=r"lm_head.*--policy\.lora-targets"):
+        train(policy=policy, start=False)
+
+
+def test_a_setting_that_this_trl_lacks_is_refused_and_not_dropped(train, monkeypatch):
+    import rl.gspo.build
+
+    ours = rl.gspo.build.trl_arguments
+    monkeypatch.setattr(
+        rl.gspo.build, "trl_arguments", lambda *a, **o: ours(*a, **o) | {"epsilon_of_old": 1}
+    )
+    with pytest.raises(ValueError, match=r"TRL \d\S* has no setting epsilon_of_old.*trl>="):
+        train(start=False)
+
+
+def test_an_override_that_this_trl_lacks_is_refused_by_name(train):
+    with pytest.raises(ValueError, match=r"--trl adam_beta9.*no such setting"):
+        train(start=False, trl_overrides={"adam_beta9": 0.5})
