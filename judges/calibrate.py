@@ -23,7 +23,7 @@ from judges.labelled import (
     right_from,
     sample,
 )
-from judges.plot import calibration_svg
+from judges.plot import calibration_html
 from judges.rubric import Rubric, load_rubric
 from judges.score import verdict_row
 from judges.stats import JudgeStats
@@ -48,7 +48,7 @@ class CalibrateConfig:
     json: str | None = None
     """Where the figures and every verdict go, as JSON."""
     plot: str | None = None
-    """Where the picture goes, as SVG."""
+    """Where the picture goes, as an HTML page."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
     def __post_init__(self) -> None:
@@ -208,6 +208,6 @@ def calibrate(config: CalibrateConfig) -> int:
     if config.json:
         write_json(config.json, asdict(found), said)
     if config.plot:
-        svg = calibration_svg(found.confusion, found.roc, rubric.labels, FAULT)
-        write("plot", config.plot, svg)
+        page = calibration_html(found.confusion, found.roc, rubric.labels, FAULT)
+        write("plot", config.plot, page)
     return 0 if found.overall.scored else 1

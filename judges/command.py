@@ -1,7 +1,5 @@
 """What the commands share: their flags, what is said when it goes wrong, where they write."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -12,7 +10,6 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MENDABLE, INTERRUPTED = 2, 130
-_EDGE = re.compile(r"(\x1b\[[\d;]*m)*[│|]?(\x1b\[[\d;]*m)*$")
 _OF_A_RUN = re.compile(r"--judge\.([a-z_-]+)")
 
 
@@ -22,24 +19,15 @@ def in_own_flags(text: str) -> str:
 
 
 def read_flags(kind: type[T], name: str, args: Sequence[str]) -> T:
+    """A run's --judge.max-usd may be typed too: some hints say it so."""
     import tyro
 
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                kind,
-                args=args,
-                prog=f"python -m judges {name}",
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-    finally:
-        print("\n".join(map(_boxed, said.getvalue().split("\n"))), end="", file=sys.stderr)
-
-
-def _boxed(line: str) -> str:
-    own = in_own_flags(line)
-    return _EDGE.sub(lambda edge: " " * (len(line) - len(own)) + edge[0], own, count=1)
+    return tyro.cli(
+        kind,
+        args=[in_own_flags(arg) for arg in args],
+        prog=f"python -m judges {name}",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
 
 
 def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from judges.agreement import (
     Estimate,
@@ -123,12 +125,10 @@ def confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
 def roc(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
     """(wrong answers passed, right answers passed) for every cut, strictest first."""
     scored = [each for each in outcomes if isinstance(each.verdict, Scored)]
-    right = [each.score for each in scored if each.row.right]
-    wrong = [each.score for each in scored if not each.row.right]
-    if not right or not wrong:
+    right = [each.row.right for each in scored]
+    if len(set(right)) < 2:
         return []
-    cuts = sorted({each.score for each in scored}, reverse=True)
-    return [(0.0, 0.0)] + [
-        (sum(s >= cut for s in wrong) / len(wrong), sum(s >= cut for s in right) / len(right))
-        for cut in cuts
-    ]
+    metrics: Any = import_module("sklearn.metrics")
+    scores = [each.score for each in scored]
+    wrongs, rights, _ = metrics.roc_curve(right, scores, drop_intermediate=False)
+    return list(zip(wrongs.tolist(), rights.tolist(), strict=True))
