@@ -15,10 +15,10 @@ from judges.agreement import Estimate
 from judges.command import at_least, check_writable, in_ledger, read_flags, told, write, write_json
 from judges.compare import FAULT, Agreement, Outcome, compare, confusion, roc
 from judges.config import JudgeConfig
+from judges.in_turn import judge_all
 from judges.labelled import (
     SHIPPED,
     Fields,
-    judge_all,
     read_labelled,
     right_from,
     sample,

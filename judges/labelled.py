@@ -1,34 +1,20 @@
-"""Answers that people have graded: read from a file, asked of a judge, row by row."""
+"""Answers that people have graded, read from a file."""
 
 from __future__ import annotations
 
-import asyncio
 import random
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from judges import make_judge
-from judges.client.backends import named, resolve
-from judges.client.budget import BudgetExceeded
-from judges.command import in_own_flags
-from judges.config import JudgeConfig
 from judges.jsonl import Row, read_jsonl, text_of, texts_of
-from judges.lineup import ROUNDS
-from judges.prompt import grading_prompt
 from judges.rubric import Rubric, Tier, load_rubric
-from judges.stats import JudgeStats
-from judges.verdict import FaultCause, JudgeFault, JudgeRequest, Verdict
-
-if TYPE_CHECKING:
-    from judges.judge import Judge
+from judges.verdict import JudgeRequest
 
 SHIPPED = Path(__file__).parent / "data" / "calibration.jsonl"
 RIGHT, WRONG = ("1", "1.0", "True"), ("0", "0.0", "False")
-REPORT_EVERY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,73 +118,3 @@ def right_from(rubric: Rubric, asked: float | None) -> float:
             "answer counts as right, with --right-from"
         )
     return min(earning)
-
-
-def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
-    """How many at once, so that none waits through its own deadline.
-
-    As many as every judge takes, and no more than rpm and tpm let start in half of the time.
-    """
-    judges = [resolve(each) for each in (config, *(named(config, one) for one in config.panel))]
-    calls = config.samples * (1 + ROUNDS * config.lineup)
-    prompt = grading_prompt(
-        max(requests, key=lambda request: len(request.answer)),
-        load_rubric(config.rubric),
-        config.grading,
-        defences=config.defences,
-    )
-    tokens = len((prompt.system + prompt.user).encode("utf-8", "replace")) + config.max_reply_tokens
-    room = config.deadline_s / 60 / 2 / calls
-    limits = [float(judge.max_in_flight) for judge in judges]
-    limits += [judge.rpm * room for judge in judges if judge.rpm]
-    limits += [judge.tpm * room / tokens for judge in judges if judge.tpm]
-    return max(int(min(limits)), 1)
-
-
-def _ignore(place: int, verdict: Verdict) -> None:
-    pass
-
-
-async def judge_all(
-    config: JudgeConfig,
-    requests: Sequence[JudgeRequest],
-    *,
-    on_verdict: Callable[[int, Verdict], None] = _ignore,
-) -> tuple[list[Verdict], JudgeStats]:
-    """Every request has its whole deadline, from when its turn comes.
-
-    `on_verdict` is told of each verdict once all before it are there; of those left over, when the
-    judging is broken off.
-    """
-    verdicts: dict[int, Verdict] = {}
-    left = iter(enumerate(requests))
-    handed_on = 0
-
-    async def work(judge: Judge) -> None:
-        nonlocal handed_on
-        for place, request in left:
-            verdicts[place] = await _verdict(judge, request)
-            if len(verdicts) % REPORT_EVERY == 0:
-                print(f"{len(verdicts)} of {len(requests)} judged", file=sys.stderr, flush=True)
-            while handed_on in verdicts:
-                handed_on += 1
-                on_verdict(handed_on - 1, verdicts[handed_on - 1])
-
-    async with make_judge(config) as judge:
-        turns = min(in_turn(config, requests), len(requests))
-        workers = [asyncio.create_task(work(judge)) for _ in range(turns)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            for place in sorted(place for place in verdicts if place >= handed_on):
-                on_verdict(place, verdicts[place])
-        return [verdicts[place] for place in range(len(requests))], judge.stats()
-
-
-async def _verdict(judge: Judge, request: JudgeRequest) -> Verdict:
-    try:
-        return await judge.score_one(request)
-    except BudgetExceeded as error:  # what was paid for is still wanted
-        return JudgeFault(cause=FaultCause.BUDGET, detail=in_own_flags(str(error)))

@@ -26,11 +26,11 @@ from judges.command import (
 )
 from judges.compare import faults_of
 from judges.config import JudgeConfig
+from judges.in_turn import judge_all
 from judges.labelled import (
     SHIPPED,
     Fields,
     Labelled,
-    judge_all,
     read_labelled,
     right_from,
     sample,

@@ -12,8 +12,8 @@ import tyro
 
 from judges.command import check_writable, read_flags, told
 from judges.config import JudgeConfig
+from judges.in_turn import judge_all
 from judges.jsonl import Row, as_line, read_jsonl, text_of, texts_of
-from judges.labelled import judge_all
 from judges.stats import JudgeStats
 from judges.verdict import JudgeFault, JudgeRequest, Scored, Verdict
 

@@ -1,6 +1,8 @@
 """Long files, broken-off files and awkward texts, through the real command."""
 
 import asyncio
+import functools
+import itertools
 import json
 import signal
 import subprocess
@@ -13,7 +15,8 @@ from aiohttp import web
 
 from judges import JudgeConfig, JudgeRequest, Scored
 from judges.child import ChildServer
-from judges.labelled import in_turn, judge_all
+from judges.in_turn import ASKED_AGAIN, in_turn, judge_all
+from judges.judge import wait_until_alive
 from judges.score import main
 
 VERDICT = '{"rationale": "So.", "tier": "same"}'
@@ -212,3 +215,46 @@ def test_a_budget_that_is_spent_names_the_flag_of_this_command(tmp_path, capsys)
     details = [each["detail"] for each in lines(out) if each["tier"] is None]
     assert len(details) == 3
     assert all("Raise --max-calls to go on" in detail for detail in details)
+
+
+def test_a_judge_that_goes_down_is_waited_for_and_all_it_missed_is_asked_again(
+    scripted_judge, chat_completion, monkeypatch, capsys
+):
+    soon = functools.partial(wait_until_alive, every_s=0.05)
+    monkeypatch.setattr("judges.judge.wait_until_alive", soon)
+    asked = itertools.count()
+
+    def answer(body):
+        if 5 <= next(asked) < 20:
+            return 500, {"error": {"message": "out of order"}}
+        return 200, chat_completion(VERDICT)
+
+    async def go():
+        async with scripted_judge(answer) as judge:
+            config = replace(OWN, url=judge.url, max_in_flight=4, retries=0)
+            verdicts, _ = await judge_all(config, [request(i) for i in range(40)])
+            return verdicts
+
+    assert [type(verdict) for verdict in asyncio.run(go())] == [Scored] * 40
+    said = capsys.readouterr().err
+    assert said.count("the judge is down (server_error); waiting for it") == 1
+    assert said.count("it is back after") == 1
+
+
+def test_what_fails_each_time_while_the_judge_answers_others_is_a_fault(
+    scripted_judge, chat_completion
+):
+    def answer(body):
+        if request(3).answer in body["messages"][-1]["content"]:
+            return 500, {"error": {"message": "cannot digest this"}}
+        return 200, chat_completion(VERDICT)
+
+    async def go():
+        async with scripted_judge(answer) as judge:
+            config = replace(OWN, url=judge.url, max_in_flight=1, retries=0)
+            verdicts, _ = await judge_all(config, [request(i) for i in range(6)])
+            return verdicts, len(judge.asked)
+
+    verdicts, asked = asyncio.run(go())
+    assert [isinstance(verdict, Scored) for verdict in verdicts] == [*[True] * 3, False, True, True]
+    assert asked == 5 + (1 + ASKED_AGAIN) + ASKED_AGAIN  # and a probe before each time again
