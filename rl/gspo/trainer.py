@@ -86,8 +86,8 @@ def make_trainer_class() -> type:
             attach_token_head(base, temperature=self.args.temperature)
             # Of a whole model the copy is as large as the model: kept only where the loss needs it.
             self._reference = Reference(self.model) if adapted or settings.beta else None
-            self._steps = FiniteSteps(anywhere=self._in_any_process, keeps_weights=adapted)
-            self.add_callback(self._steps)
+            self._finite_steps = FiniteSteps(anywhere=self._in_any_process, keeps_weights=adapted)
+            self.add_callback(self._finite_steps)
 
         def state_dict(self) -> dict[str, Any]:
             """What a resumed run needs beside weights, optimizer and step. Plain JSON."""
@@ -156,14 +156,14 @@ def make_trainer_class() -> type:
             num_items_in_batch: Any = None,
         ) -> Tensor:
             assert self._underway
-            return self._steps.watch(self._underway.update.loss(model, inputs))
+            return self._finite_steps.watch(self._underway.update.loss(model, inputs))
 
         def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
             # Logs without a learning rate are HF's last words, after training.
             if "learning_rate" in logs:
                 assert self._underway
                 self._underway.grad_norms.append(logs["grad_norm"])
-                if self._underway.update.exhausted or self._steps.broken:
+                if self._underway.update.exhausted or self._finite_steps.broken:
                     self._end_generation(self._underway, logs)
                 logs["gspo"] = self.state_dict()
             super().log(logs, start_time)
@@ -189,7 +189,7 @@ def make_trainer_class() -> type:
             }
             if done.update.beta:
                 row["beta"] = done.update.beta
-            self.stop_reason = self._steps.broken or broken_metric(row)
+            self.stop_reason = self._finite_steps.broken or broken_metric(row)
             if not self.stop_reason:
                 kl = row.get("kl/ref")
                 self.beta_controller.observe(kl)

@@ -79,3 +79,10 @@ def test_ranks_without_a_signal_neither_move_nor_hang(one_and_two, scenario):
         assert seen[scenario]["gradients"] == [None, None]
         assert seen[scenario]["rows"][0]["grad_norm"] == 0
         assert math.isfinite(seen[scenario]["rows"][0]["time/update_s"])
+
+
+def test_what_breaks_in_one_rank_is_refused_in_all(one_and_two):
+    for seen in one_and_two:
+        broken = seen["the last rank's weights are broken"]
+        assert broken["gradients"] == [None]
+        assert "the loss of optimizer step 1 is not finite" in broken["rows"][0]["stop_reason"]

@@ -1,5 +1,6 @@
 """Beta, the reference it measures against, the limit, and what survives a checkpoint."""
 
+import json
 import math
 
 import pytest
@@ -208,3 +209,18 @@ def test_a_resumed_run_ends_where_the_unbroken_one_does(train, settings, tiny, r
             assert resumed[name] == pytest.approx(unbroken[name], rel=1e-5), name
     assert rest.rows[0]["beta"] != config.beta
     assert math.isfinite(rest.rows[1]["kl/ref"])
+
+
+def test_what_a_resume_needs_beside_weights_is_small_and_plain(train, settings, rollouts, tmp_path):
+    """By hand through JSON, or with TRL's own checkpoint: beta and the limit's memory go on."""
+    config = settings(beta=0.1, kl_target=1e-4, kl_limit=1e9)
+    whole = train(config, save_every=1).trainer.state_dict()
+    assert len(whole["kl_recent"]) == config.generations
+    assert whole["beta"] != config.beta
+    by_hand = train(config, start=False).trainer
+    by_hand.load_state_dict(json.loads(json.dumps(whole)))
+    assert by_hand.state_dict() == whole
+    rest = train(config, rollout=rollouts(calls=1), start=False).trainer
+    rest.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
+    assert rest.state_dict()["beta"] == pytest.approx(whole["beta"])
+    assert rest.state_dict()["kl_recent"] == pytest.approx(whole["kl_recent"], rel=1e-4)
