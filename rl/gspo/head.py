@@ -70,13 +70,17 @@ def token_logps(
     trains_head = torch.is_grad_enabled() and (
         weight_VH.requires_grad or (bias_V is not None and bias_V.requires_grad)
     )
-    if not trains_head:
-        return _FrozenHead.apply(hidden_NH, weight_VH, bias_V, targets_N, scale)
-    tile = _tile_tokens(weight_VH)
-    parts = [
-        checkpoint(_dense, hidden, weight_VH, bias_V, targets, scale, use_reentrant=False)
-        for hidden, targets in zip(hidden_NH.split(tile), targets_N.split(tile), strict=True)
-    ]
+    dtype, tile = _compute_dtype(hidden_NH), _tile_tokens(weight_VH)
+    # Autocast says what the products are made of; what comes of them it would narrow again.
+    with torch.autocast(hidden_NH.device.type, enabled=False):
+        if not trains_head:
+            return _FrozenHead.apply(hidden_NH, weight_VH.to(dtype), bias_V, targets_N, scale)
+        parts = [
+            checkpoint(
+                _dense, hidden, weight_VH, bias_V, targets, scale, dtype, use_reentrant=False
+            )
+            for hidden, targets in zip(hidden_NH.split(tile), targets_N.split(tile), strict=True)
+        ]
     return torch.cat([logps for logps, _ in parts]), torch.cat([entropy for _, entropy in parts])
 
 
@@ -91,8 +95,7 @@ class _FrozenHead(torch.autograd.Function):
         scale: float,
     ) -> tuple[Tensor, Tensor]:
         wants_grad = ctx.needs_input_grad[0]
-        dtype = _compute_dtype(hidden_NH)
-        weight_VH = weight_VH.to(dtype)
+        dtype = weight_VH.dtype
         logps_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
         entropies_N = torch.empty_like(logps_N)
         slopes_NH = torch.empty_like(hidden_NH) if wants_grad else None
@@ -100,10 +103,10 @@ class _FrozenHead(torch.autograd.Function):
         for start in range(0, len(hidden_NH), tile):
             here = slice(start, start + tile)
             targets_n1 = targets_N[here, None]
-            logits_nV = torch.mm(hidden_NH[here].to(dtype), weight_VH.t())
+            shifted_nV = _float32_logits(hidden_NH[here].to(dtype), weight_VH)
             if bias_V is not None:
-                logits_nV.add_(bias_V.to(dtype))
-            shifted_nV = logits_nV.float().mul_(scale)
+                shifted_nV.add_(bias_V)
+            shifted_nV.mul_(scale)
             shifted_nV.sub_(shifted_nV.amax(-1, keepdim=True))
             target_n1 = shifted_nV.gather(-1, targets_n1)
             chances_nV = shifted_nV.exp()
@@ -129,14 +132,46 @@ class _FrozenHead(torch.autograd.Function):
 
 
 def _dense(
-    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, targets_N: Tensor, scale: float
+    hidden_NH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    targets_N: Tensor,
+    scale: float,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    logits_NV = nn.functional.linear(hidden_NH, weight_VH, bias_V).float() * scale
-    log_chances_NV = logits_NV.log_softmax(-1)
+    logits_NV = _TrainedLogits.apply(hidden_NH.to(dtype), weight_VH.to(dtype))
+    if bias_V is not None:
+        logits_NV = logits_NV + bias_V
+    log_chances_NV = (logits_NV * scale).log_softmax(-1)
     logps_N = log_chances_NV.gather(-1, targets_N[:, None]).squeeze(-1)
     with torch.no_grad():
         entropies_N = -(log_chances_NV.exp() * log_chances_NV).sum(-1)
     return logps_N, entropies_N
+
+
+class _TrainedLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_NH: Tensor, weight_VH: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden_NH, weight_VH)
+        return _float32_logits(hidden_NH, weight_VH)
+
+    @staticmethod
+    def backward(ctx: Any, grad_NV: Tensor) -> tuple[Tensor, Tensor]:
+        hidden_NH, weight_VH = ctx.saved_tensors
+        grad_NV = grad_NV.to(hidden_NH.dtype)
+        return grad_NV @ weight_VH, grad_NV.t() @ hidden_NH
+
+
+def _float32_logits(hidden_NH: Tensor, weight_VH: Tensor) -> Tensor:
+    """hidden @ weight.T, rounded to float32 at most: in bfloat16 a logit of 20 is off by 0.06."""
+    if hidden_NH.dtype not in (torch.bfloat16, torch.float16):
+        return torch.mm(hidden_NH, weight_VH.t()).float()
+    if hidden_NH.is_cuda:
+        return torch.mm(hidden_NH, weight_VH.t(), out_dtype=torch.float32)
+    # Nowhere else can a product be wider than its factors: a slice of the head is, in turn.
+    wide_NH = hidden_NH.float()
+    slices = weight_VH.split(max(1, TILE_ELEMENTS // weight_VH.shape[1]))
+    return torch.cat([torch.mm(wide_NH, part_vH.float().t()) for part_vH in slices], dim=1)
 
 
 def _compute_dtype(hidden_NH: Tensor) -> torch.dtype:
