@@ -220,8 +220,10 @@ class RunConfig:
     """Folder of runs."""
     seed: int = 0
     """Of the data order, the adapter's start and the sampling."""
-    save_every: int = 0
-    """Generations between checkpoints; 0 for none."""
+    save_every: int = 10
+    """Generations between checkpoints, from which --resume goes on; 0 for none."""
+    evaluate_every: int = 0
+    """Generations between askings of the held-out questions; 0 asks before and after alone."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -235,6 +237,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
         at_least("save_every", self.save_every, 0)
+        at_least("evaluate_every", self.evaluate_every, 0)
         if not self.name or "/" in self.name:
             raise ValueError(f"name is {self.name!r}: it must be the name of a folder, without /")
 

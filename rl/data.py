@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from rl.config import DataConfig
 from rl.names import did_you_mean
+from rl.refusal import Refusal
 
 SHIPPED = Path(__file__).parent.parent / "experiments" / "data"
 WANTED = '{"question": "...", "answer": "..."}'
@@ -45,7 +46,7 @@ def data_file(name: str, flag: str) -> Path:
         return shipped[name]
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ValueError(f"{flag} {name}: no such file{did_you_mean(name, shipped)}")
+        raise Refusal(f"{flag} {name}: no such file{did_you_mean(name, shipped)}")
     return path
 
 
@@ -60,7 +61,7 @@ def load_rows(config: DataConfig) -> tuple[list[Row], list[Row]]:
         asked = {row.question for row in train}
         heldout = [row for row in heldout if row.question not in asked]
     if not train:
-        raise ValueError(
+        raise Refusal(
             f"--data.train {config.train}: no row to train on. Each line is {WANTED}, and "
             'rows with "split": "heldout" are kept back'
         )
@@ -74,7 +75,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from None
+        raise Refusal(f"{path}: not UTF-8 text ({error.reason})") from None
     return [_row(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -82,15 +83,15 @@ def _row(path: Path, n: int, line: str) -> Row:
     try:
         raw = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path}, line {n}: not JSON ({error}). Each line is {WANTED}") from None
+        raise Refusal(f"{path}, line {n}: not JSON ({error}). Each line is {WANTED}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}, line {n}: not a JSON object. Each line is {WANTED}")
+        raise Refusal(f"{path}, line {n}: not a JSON object. Each line is {WANTED}")
     for name in ("question", "answer"):
         if not isinstance(raw.get(name), str) or not raw[name].strip():
-            raise ValueError(f"{path}, line {n}: {name!r} is missing or empty. Wanted: {WANTED}")
+            raise Refusal(f"{path}, line {n}: {name!r} is missing or empty. Wanted: {WANTED}")
     aliases = raw.get("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-        raise ValueError(f"{path}, line {n}: 'aliases' must be a list of strings")
+        raise Refusal(f"{path}, line {n}: 'aliases' must be a list of strings")
     return Row(
         id=str(raw.get("id", f"{path.stem}-{n}")),
         question=raw["question"],

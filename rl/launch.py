@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import tyro
@@ -21,6 +22,10 @@ class Launch:
     """Named values, written over the experiment's own; later flags win."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the config of a run: its folder, or its config.json."""
+    resume: str | None = None
+    """Go on with a run that was cut short, from its folder's last checkpoint."""
+    accept_drift: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --resume: go on although settings, data or packages are no longer the same."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the resolved config, what it will take, and stop."""
 
@@ -37,7 +42,14 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
             sys.exit(0)
         from rl.run import run
 
-        sys.exit(run(launch.config, experiment=_as_started()))
+        sys.exit(
+            run(
+                launch.config,
+                experiment=_as_started(),
+                resume=Path(launch.resume) if launch.resume else None,
+                accept_drift=launch.accept_drift,
+            )
+        )
     except ValueError as error:
         sys.exit(f"{prog}: {error}")
     except KeyboardInterrupt:
@@ -46,8 +58,13 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
 
 def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description: str) -> Launch:
     default = experiment
-    if saved := _value_of("--from", args):
-        default = load(saved)
+    saved, resumed = _value_of("--from", args), _value_of("--resume", args)
+    if saved and resumed:
+        raise ValueError("--from starts a new run and --resume goes on with an old one: give one")
+    if resumed and not Path(resumed).is_dir():
+        raise ValueError(f"--resume {resumed}: no such folder. Give a run's, as in runs/NAME")
+    if folder := saved or resumed:
+        default = load(folder)
     backend = _value_of("--judge.backend", args)
     if backend and backend != default.judge.backend:
         default = replace(default, judge=swapped(default.judge, backend))

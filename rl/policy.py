@@ -1,12 +1,15 @@
 """The model that learns: base weights, tokenizer, a LoRA adapter, and what exactly was loaded."""
 
+import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rl.config import PolicyConfig
 from rl.models import resolve_model
+from rl.refusal import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,16 @@ class Policy:
     tokenizer: Any
     loaded: Loaded
 
+    def logprobs(self, token_ids: Sequence[int], *, adapter: bool = True) -> list[float]:
+        """Of each token after the first, given those before it."""
+        import torch
+
+        ids_1L = torch.tensor([token_ids], device=self.model.device)
+        without = contextlib.nullcontext() if adapter else self.model.disable_adapter()
+        with torch.no_grad(), without:
+            logits_LV = self.model(ids_1L).logits[0, :-1].float()
+        return logits_LV.log_softmax(-1).gather(1, ids_1L[0, 1:, None]).squeeze(1).tolist()
+
     def save_adapter(self, folder: Path) -> None:
         """The adapter as PEFT and vLLM read it, and beside it what it belongs to."""
         from safetensors import SafetensorError
@@ -35,7 +48,7 @@ class Policy:
         try:
             self.model.save_pretrained(str(folder))
         except SafetensorError as error:  # what it makes of a full disk
-            raise OSError(str(error)) from error
+            raise Refusal(f"{folder} cannot be written to ({error}). Make room there") from error
         (folder / "base.json").write_text(json.dumps(asdict(self.loaded), indent=2) + "\n")
 
 
@@ -51,7 +64,7 @@ def load_tokenizer(config: PolicyConfig) -> Any:
 
     tokenizer = _readable(config, AutoTokenizer)
     if not tokenizer.chat_template:
-        raise ValueError(
+        raise Refusal(
             f"policy.model={config.model!r} has no chat template. Use an instruct model, or a "
             "folder whose tokenizer has one"
         )
@@ -90,7 +103,7 @@ def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:
     try:
         model = get_peft_model(base, lora)
     except ValueError as error:
-        raise ValueError(
+        raise Refusal(
             f"policy.lora_targets={' '.join(config.lora_targets)}: {error} "
             f"This model has: {', '.join(_linear_names(base))}"
         ) from None
@@ -119,7 +132,7 @@ def _readable(config: PolicyConfig, loader: Any, **options: Any) -> Any:
         return loader.from_pretrained(resolve_model(config.model), **options)
     except OSError as error:
         first_line = str(error).strip().splitlines()[0]
-        raise ValueError(
+        raise Refusal(
             f"policy.model={config.model!r} cannot be loaded: {first_line} Give a folder, a hub id "
             "(with a network), or smollm2-135m"
         ) from None

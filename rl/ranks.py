@@ -6,6 +6,7 @@ in the environment who is who.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,6 +25,12 @@ class FirstIsGone(Exception):
 
 def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def say(what: str) -> None:
+    """To the person, once, however many processes there are."""
+    if is_first():
+        print(what, file=sys.stderr, flush=True)
 
 
 def without_ranks(environment: dict[str, str]) -> dict[str, str]:

@@ -4,69 +4,119 @@ Cheap checks come first: a wrong file, a missing key or a used port is told befo
 """
 
 import contextlib
-import dataclasses
+import errno
 import os
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from judges import JudgeConfig, make_judge
 from judges.client.budget import BudgetExceeded
+from judges.client.ledger import Ledger, LedgerError
+from rl.checked import Checked, check
+from rl.checkpoint import Checkpoint, Checkpoints
 from rl.config import RunConfig, recorded
-from rl.data import Prompt, load_rows, to_prompts
+from rl.drift import drift, made_with
 from rl.models import resolve_model
-from rl.policy import Policy, context_window, has_cuda, load_policy, load_tokenizer, resolved_dtype
-from rl.preflight import gspo_of, judge_of, outlook, with_ledger
+from rl.policy import Policy, has_cuda, load_policy, resolved_dtype
+from rl.preflight import gspo_of, with_ledger
 from rl.progress import Progress, print_summary
-from rl.ranks import FirstIsGone, Ranks, is_first
+from rl.ranks import FirstIsGone, Ranks, is_first, say
+from rl.refusal import Refusal
 from rl.report import report_figures, write_report
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, EngineError
 from rl.rollout.transformers_engine import TransformersEngine
 from rl.rollout.vllm_client import VllmEngine
-from rl.rollout.vllm_server import ServerSettings, VllmServer, why_no_vllm
+from rl.rollout.vllm_server import ServerSettings, VllmServer
 from rl.runlog import RunLog, read_run
 from rl.session import Session
-from rl.summary import mean_reward, summarise
+from rl.summary import summarise
 from rl.tracking import Tracker
 from rl.trl_names import parse_trl_overrides
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What could be checked, read and counted before anything was started."""
-
-    config: RunConfig
-    judge: JudgeConfig
-    tokenizer: Any
-    train: Sequence[Prompt]
-    heldout: Sequence[Prompt]
-    starts_vllm: bool
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+# What a disk answers that takes no more.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def run(config: RunConfig, experiment: str) -> int:
-    """Exit status: 0 when the run came to its end, 1 when it stopped before."""
-    began_s = time.perf_counter()
+def run(
+    config: RunConfig,
+    experiment: str,
+    *,
+    resume: Path | None = None,
+    accept_drift: bool = False,
+) -> int:
+    """Exit status: 0 when the run came to its end, 1 when it stopped before.
+
+    `resume` is the folder of a run to go on with; `accept_drift` lets it go on with other settings.
+    """
     # read by OpenMP when torch loads it: the trainer must not spin while the sampler works
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _quiet_libraries()
-    for which in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(which, _interrupt)
+    with _interruptible():
+        if not is_first():
+            return _follow(config)
+        began_s = time.perf_counter()
+        checked = check(config)
+        opened = _reopened(resume, config, accept_drift) if resume else _created(config)
+        return _lead(checked, *opened, began_s, experiment)
 
-    if not is_first():
-        return _follow(config)
-    checked = _check(config)
+
+def _created(config: RunConfig) -> tuple[RunLog, None]:
     log = RunLog.create(Path(config.out), config.name)
-    settings = recorded(config)
+    log.lock()
+    log.config(recorded(config))
+    log.made_with(made_with(config))
+    say(f"run folder {log.folder}")
+    return log, None
+
+
+def _reopened(
+    folder: Path, config: RunConfig, accept_drift: bool
+) -> tuple[RunLog, Checkpoint | None]:
+    """The folder as it was at its last whole checkpoint, or at its start where there is none."""
+    record = read_run(folder)
+    log = RunLog(folder)
+    log.lock()
+    settings, facts = recorded(config), made_with(config)
+    changes = drift(record.config | record.made_with, settings | facts)
+    if changes and not accept_drift:
+        raise Refusal(
+            f"--resume {folder}: no longer what it was begun with:\n  "
+            + "\n  ".join(changes)
+            + "\nTo go on all the same, add --accept-drift; to start a new run, --from"
+        )
+    done = record.metrics[-1]["generation"] if record.metrics else 0
+    if record.summary and not record.summary["stopped"] and done >= config.gspo.generations:
+        raise Refusal(
+            f"--resume {folder}: all its {done} generations are done. For more of them, add "
+            f"--gspo.generations {2 * done} --accept-drift"
+        )
+    checkpoint = log.checkpoints.latest(say)
+    log.rewind(checkpoint.generation if checkpoint else 0)
     log.config(settings)
-    _say(f"run folder {log.folder}")
+    log.made_with(facts)
+    if checkpoint:
+        say(f"run folder {folder}: going on after generation {checkpoint.generation}")
+    else:
+        say(f"run folder {folder}: no checkpoint was written yet, so it starts again")
+    return log, checkpoint
+
+
+def _lead(
+    checked: Checked, log: RunLog, checkpoint: Checkpoint | None, began_s: float, experiment: str
+) -> int:
+    config = checked.config
+    if checkpoint:
+        began_s -= checkpoint.state["seconds"]
     tracker = Tracker(
         log.folder,
-        config=settings,
+        config=recorded(config),
         project=config.tracking.project,
         name=log.folder.name,
         mode=config.tracking.mode,
@@ -75,68 +125,27 @@ def run(config: RunConfig, experiment: str) -> int:
     judged: dict[str, Any] = {}
     with contextlib.ExitStack() as opened:
         try:
-            stopped = _train(checked, log, tracker, began_s, opened, judged)
+            stopped = _train(checked, log, checkpoint, tracker, began_s, opened, judged)
         except KeyboardInterrupt:
             stopped = "interrupted"
-        except (EngineError, BudgetExceeded) as error:
+        except (Refusal, EngineError, BudgetExceeded, LedgerError) as error:
             stopped = str(error)
-        except OSError as error:
-            stopped = f"{log.folder} cannot be written to ({error}). Make room, or use --out"
-        except ValueError as error:
-            if not (log.folder / "metrics.jsonl").exists():
-                tracker.finish(failed=True)
-                shutil.rmtree(log.folder)  # it was a setting, and nothing has come of the run yet
-                raise
-            stopped = str(error)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                stopped = f"{log.folder} cannot be written to ({error}). Make room, or use --out"
+            else:
+                traceback.print_exc()
+                stopped = f"{type(error).__name__}: {error}"
         finally:
             _ignore_interrupts()  # what is open is closed in seconds, and has to be
     how_it_went = judged | {"seconds": time.perf_counter() - began_s, "stopped": stopped}
     return _conclude(log, tracker, how_it_went, experiment)
 
 
-def _check(config: RunConfig) -> Checked:
-    train_rows, heldout_rows = load_rows(config.data)
-    judge = judge_of(config)
-    make_judge(judge)
-    starts_vllm = _starts_vllm(config)
-    tokenizer = load_tokenizer(config.policy)
-    room = context_window(config.policy) - config.rollout.max_new_tokens
-    longest = min(config.rollout.max_prompt_tokens, room)
-    train, dropped = to_prompts(train_rows, tokenizer, config.data, longest)
-    heldout, dropped_too = to_prompts(heldout_rows, tokenizer, config.data, longest)
-    if dropped + dropped_too:
-        _say(f"left out {dropped + dropped_too} prompts of more than {longest} tokens")
-    if not train:
-        raise ValueError(
-            f"every prompt has more than {longest} tokens. Raise --rollout.max-prompt-tokens, or "
-            "lower --rollout.max-new-tokens if the model's window is the limit"
-        )
-    _say(outlook(config, train=len(train), heldout=len(heldout)))
-    return Checked(
-        config=config,
-        judge=judge,
-        tokenizer=tokenizer,
-        train=train,
-        heldout=heldout,
-        starts_vllm=starts_vllm,
-    )
-
-
-def _starts_vllm(config: RunConfig) -> bool:
-    rollout = config.rollout
-    if rollout.url or rollout.engine == "transformers":
-        return False
-    missing = why_no_vllm()
-    if missing and rollout.engine == "vllm":
-        raise ValueError(f"--rollout.engine vllm: {missing}. Leave it out, or install it first")
-    if missing:
-        _say(f"{missing}: sampling with transformers instead, which is slower")
-    return not missing
-
-
 def _train(
     checked: Checked,
     log: RunLog,
+    checkpoint: Checkpoint | None,
     tracker: Tracker,
     began_s: float,
     opened: contextlib.ExitStack,
@@ -145,77 +154,107 @@ def _train(
     """Why the run stopped before its end, if it did. `judged` is filled in however it ends."""
     config = checked.config
     ranks = Ranks()
-    ranks.share(log.folder)
+    ranks.share((log.folder, checkpoint))
     server = None
     if checked.starts_vllm:
         server = _start_server(config, log)
         opened.callback(server.stop)
-        _say(f"vLLM is starting; its output is in {log.folder}/vllm.log")
+        say(f"vLLM is starting; its output is in {log.folder}/vllm.log")
     policy = load_policy(config.policy, checked.tokenizer, config.seed)
-    _say(f"policy {config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
+    say(f"policy {config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
     background = Background()
     opened.callback(background.close)
+    judge = with_ledger(checked.judge, log.folder)
     session = Session(
         config=config,
         began_s=began_s,
         prompts=checked.train,
+        heldout=checked.heldout,
         policy=policy,
         engine=_engine(server, policy, config, log, background, opened),
-        judge=opened.enter_context(
-            background.entered(make_judge(with_ledger(checked.judge, log.folder)))
-        ),
+        judge=opened.enter_context(background.entered(make_judge(judge))),
         background=background,
         log=log,
         tracker=tracker,
-        progress=Progress(config.gspo.generations),
+        progress=Progress(config.gspo.generations, done=checkpoint.generation if checkpoint else 0),
+        checkpoints=log.checkpoints,
+        before=_judged_before(checkpoint, judge, background),
     )
     opened.callback(lambda: judged.update(session.judged()))
+    opened.callback(session.progress.close)
     trainer = _trainer(
         checked,
         policy,
-        log.folder,
+        log.checkpoints,
         next_generation=ranks.from_first(session.next_generation),
-        on_generation=session.on_generation,
+        on_generation=ranks.from_first(session.on_generation),
+        on_checkpoint=session.on_checkpoint,
     )
-    before = session.ask_heldout(checked.heldout, "before")
-    _say_reward("held-out reward before training", before)
+    if not checkpoint:
+        _say_reward("held-out reward before training", session.ask_heldout("before"))
     ranks.share()
     try:
-        trainer.train()
+        _train_on(trainer, checkpoint, config)
         session.progress.close()
-        _say_reward("held-out reward after it", session.ask_heldout(checked.heldout, "after"))
+        _say_reward("held-out reward after it", session.ask_heldout("after"))
     finally:
         session.progress.close()
         policy.save_adapter(log.folder / "adapter")
         shutil.rmtree(log.folder / "sampler", ignore_errors=True)
-        with contextlib.suppress(OSError):  # it holds checkpoints
-            (log.folder / "checkpoints").rmdir()
     return trainer.stop_reason
+
+
+def _train_on(trainer: Any, checkpoint: Checkpoint | None, config: RunConfig) -> None:
+    """From the checkpoint, if there is one, to the end."""
+    if checkpoint is None:
+        trainer.train()
+    elif checkpoint.generation < config.gspo.generations:
+        trainer.train(resume_from_checkpoint=str(checkpoint.folder))
+    else:  # only what comes after training was still to do
+        trainer.model.load_adapter(str(checkpoint.folder), "default", is_trainable=True)
+
+
+def _judged_before(
+    checkpoint: Checkpoint | None, judge: JudgeConfig, background: Background
+) -> dict[str, float]:
+    """What was asked and paid before the run was resumed. Its ledger knows best what was paid."""
+    before = dict(checkpoint.state["judged"]) if checkpoint else {}
+    if judge.ledger and Path(judge.ledger).is_file():
+        with background.entered(Ledger(Path(judge.ledger))) as ledger:
+            spent = ledger.spent()
+        before |= {"calls": spent.calls, "tokens": spent.tokens, "usd": spent.usd}
+    return before
 
 
 def _follow(config: RunConfig) -> int:
     """What every process but the first does: its share of each update, without a word."""
     try:
-        checked = _check(config)
+        checked = check(config)
         ranks = Ranks()
-        folder = ranks.share()
+        folder, checkpoint = ranks.share()
         policy = load_policy(config.policy, checked.tokenizer, config.seed)
         trainer = _trainer(
             checked,
             policy,
-            folder,
+            Checkpoints(folder / "checkpoints"),
             next_generation=ranks.from_first(None),
-            on_generation=lambda *_: None,
+            on_generation=ranks.from_first(None),
         )
         ranks.share()
-        trainer.train()
+        _train_on(trainer, checkpoint, config)
     except (KeyboardInterrupt, FirstIsGone):
         return 1
     return 0
 
 
 def _trainer(
-    checked: Checked, policy: Policy, folder: Path, *, next_generation: Any, on_generation: Any
+    checked: Checked,
+    policy: Policy,
+    checkpoints: Checkpoints,
+    *,
+    next_generation: Any,
+    on_generation: Any,
+    on_checkpoint: Any = None,
 ) -> Any:
     from rl.gspo.build import build_trainer
 
@@ -225,7 +264,8 @@ def _trainer(
         policy=policy,
         next_generation=next_generation,
         on_generation=on_generation,
-        output_dir=folder / "checkpoints",
+        on_checkpoint=on_checkpoint,
+        output_dir=checkpoints.unfinished,
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         seed=config.seed,
@@ -266,7 +306,11 @@ def _engine(
     if not url:
         return TransformersEngine(policy)
     died = server.died if server else lambda: None
-    return opened.enter_context(background.entered(VllmEngine(url, log.folder / "sampler", died)))
+    engine = VllmEngine(url, log.folder / "sampler", died)
+    opened.enter_context(background.entered(engine))
+    if not server:
+        background.call(engine.refuse_raw_logprobs(config.rollout.temperature))
+    return engine
 
 
 def _conclude(
@@ -288,13 +332,24 @@ def _conclude(
     print()
     print_summary(summary)
     if stopped:
-        _say(f"\nthe run stopped before its end: {stopped}")
+        say(f"\nthe run stopped before its end: {stopped}")
     return 1 if stopped else 0
 
 
-def _say_reward(what: str, rows: Sequence[dict[str, Any]]) -> None:
-    if (reward := mean_reward(rows)) is not None:
-        _say(f"{what}: {reward:+.2f}")
+def _say_reward(what: str, reward: float | None) -> None:
+    if reward is not None:
+        say(f"{what}: {reward:+.2f}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM is Ctrl-C inside, and both are as they were after it."""
+    before = {which: signal.signal(which, _interrupt) for which in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -302,7 +357,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _ignore_interrupts() -> None:
-    for which in (signal.SIGINT, signal.SIGTERM):
+    for which in _INTERRUPTS:
         signal.signal(which, signal.SIG_IGN)
 
 
@@ -313,8 +368,3 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-
-def _say(what: str) -> None:
-    if is_first():
-        print(what, file=sys.stderr, flush=True)

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl.checkpoint import Checkpoints
+from rl.refusal import Refusal
+
 Row = dict[str, Any]
 HeldoutMoment = Literal["before", "after"]
+GROWING = ("metrics.jsonl", "rollouts.jsonl", "heldout_during.jsonl")
 
 
 class RunLog:
@@ -23,9 +27,10 @@ class RunLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.checkpoints = Checkpoints(folder / "checkpoints")
         with _told_plainly(folder, "written to"):
             folder.mkdir(parents=True, exist_ok=True)
-            for name in ("metrics.jsonl", "rollouts.jsonl"):
+            for name in GROWING:
                 _cut_torn_line(folder / name)
 
     @classmethod
@@ -38,8 +43,33 @@ class RunLog:
                 return cls(folder)
         raise AssertionError
 
+    def lock(self) -> None:
+        """Refusal where another process is writing this folder. Held until this process ends."""
+        from filelock import FileLock, Timeout
+
+        self._lock = FileLock(self.folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise Refusal(
+                f"{self.folder} is being written by another process: that run still goes on"
+            ) from None
+
+    def rewind(self, generation: int) -> None:
+        """Forget what came after a generation: it is done again."""
+        for name in GROWING:
+            if (path := self.folder / name).is_file():
+                kept = (row for row in _read_rows(path) if row["generation"] <= generation)
+                self._replace(name, "".join(_json(row) + "\n" for row in kept))
+        for name in ("heldout_after.jsonl", "summary.json"):
+            (self.folder / name).unlink(missing_ok=True)
+
     def config(self, config: Mapping[str, Any]) -> None:
         self._replace("config.json", _json(config, indent=2) + "\n")
+
+    def made_with(self, facts: Mapping[str, str]) -> None:
+        """What stood behind the names in the settings, and the versions of what computed."""
+        self._replace("made_with.json", _json(facts, indent=2) + "\n")
 
     def metrics(self, row: Mapping[str, Any]) -> None:
         """One generation. What is not a finite number was not measured, and is left out."""
@@ -51,6 +81,9 @@ class RunLog:
 
     def heldout(self, moment: HeldoutMoment, rows: Iterable[Mapping[str, Any]]) -> None:
         self._replace(f"heldout_{moment}.jsonl", "".join(_json(row) + "\n" for row in rows))
+
+    def heldout_during(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._append("heldout_during.jsonl", rows)
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         self._replace("summary.json", _json(summary, indent=2) + "\n")
@@ -77,6 +110,7 @@ class Run:
 
     folder: Path
     config: Row
+    made_with: Row
     metrics: list[Row]
     heldout_before: list[Row]
     heldout_after: list[Row]
@@ -89,13 +123,14 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     if not (folder / "metrics.jsonl").is_file() and not (folder / "config.json").is_file():
-        raise ValueError(
+        raise Refusal(
             f"{folder} is not a run folder: it holds neither metrics.jsonl nor config.json. "
             f"Name a folder such as runs/NAME."
         )
     return Run(
         folder=folder,
         config=_read_object(folder / "config.json"),
+        made_with=_read_object(folder / "made_with.json"),
         metrics=list(_read_rows(folder / "metrics.jsonl")),
         heldout_before=list(_read_rows(folder / "heldout_before.jsonl")),
         heldout_after=list(_read_rows(folder / "heldout_after.jsonl")),
@@ -107,7 +142,7 @@ def newest_run(root: Path = Path("runs")) -> Path:
     """The run folder under `root` that was written to last."""
     logs = [*root.glob("*/metrics.jsonl"), *root.glob("*/config.json")]
     if not logs:
-        raise ValueError(f"There is no run under {root}. Make one with `make quickstart`.")
+        raise Refusal(f"There is no run under {root}. Make one with `make quickstart`.")
     return max(logs, key=lambda path: path.stat().st_mtime).parent
 
 
@@ -122,7 +157,7 @@ def _read_object(path: Path) -> Row:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}). Mend or delete it.") from error
+        raise Refusal(f"{path} is not JSON ({error}). Mend or delete it.") from error
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
@@ -136,7 +171,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                raise ValueError(
+                raise Refusal(
                     f"{path} line {number} is not JSON ({error}). Delete it to read the rest."
                 ) from error
 
@@ -174,7 +209,7 @@ def _told_plainly(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(
+        raise Refusal(
             f"The run folder {folder} cannot be {what}: {error.strerror}. "
             "Make room there, or name another folder."
         ) from error

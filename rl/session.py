@@ -3,34 +3,36 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from judges.judge import Judge
 from judges.stats import JudgeStats
-from judges.verdict import OUTAGES, TURNED_AWAY
+from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
+from rl.checkpoint import Checkpoints
 from rl.config import RunConfig
 from rl.data import Prompt
 from rl.gspo.generation import Generation
 from rl.order import rows_of
 from rl.policy import Policy
 from rl.progress import Progress, duration
+from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, Sampling
 from rl.rollout.stream import (
+    MISSING_SHARE,
     Rollout,
     RolloutBatch,
     fault_share,
-    judged_again,
+    judged_through_outages,
     sample_and_judge,
 )
 from rl.runlog import HeldoutMoment, RunLog
+from rl.summary import mean_reward
 from rl.tracking import Tracker
-
-# Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
-MISSING_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,13 @@ class Session:
     log: RunLog
     tracker: Tracker
     progress: Progress
+    checkpoints: Checkpoints
+    heldout: Sequence[Prompt] = ()
+    before: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    """What the judge had been asked and had cost when this run was resumed."""
     generation: int = 0
     version: int = 0
+    _heldout_reward: float | None = None
 
     def __post_init__(self) -> None:
         self._reward = JudgedReward(self.judge, self.config.reward, self.policy.tokenizer)
@@ -98,6 +105,8 @@ class Session:
             "seconds": time.perf_counter() - self.began_s,
             **_tier_metrics(batch.rollouts),
             **judge_metrics(generation.judged_before, self.judge.stats()),
+            **self._totals(),
+            **batch.swap,
             "rollout/tokens_per_s": batch.tokens_per_s,
             "time/rollout_s": batch.sampling_s,
             "time/judge_wait_s": batch.judge_wait_s,
@@ -106,6 +115,9 @@ class Session:
             rollout.to_row(row["generation"], advantage)
             for rollout, advantage in zip(batch.rollouts, advantages, strict=True)
         ]
+        self._heldout_reward = self._measured_on_the_way()
+        if self._heldout_reward is not None:
+            row["heldout/reward"] = self._heldout_reward
         self.log.metrics(row)
         self.log.rollouts(rollouts)
         self.tracker.log(row)
@@ -114,14 +126,36 @@ class Session:
         if reason := row.get("stop_reason"):
             self.tracker.alert("The run was stopped", reason)
 
-    def ask_heldout(self, prompts: Sequence[Prompt], moment: HeldoutMoment) -> list[dict[str, Any]]:
-        """Greedy answers to the held-out questions, judged and written down."""
-        if not prompts:
-            return []
-        batch = self._sample(prompts, temperature=0.0, seed=0)
-        rows = [rollout.to_row(self.generation) for rollout in batch.rollouts]
+    def on_checkpoint(self, written: Path) -> None:
+        """The trainer's part is written; with the run's it becomes a checkpoint."""
+        state = {
+            "generation": self.generation,
+            "seconds": time.perf_counter() - self.began_s,
+            "judged": self._judged(),
+            "heldout_reward": self._heldout_reward,
+        }
+        self.checkpoints.seal(written, state)
+
+    def ask_heldout(self, moment: HeldoutMoment) -> float | None:
+        """The mean reward of greedy answers to the held-out questions, judged and written down."""
+        if not self.heldout:
+            return None
+        rows = self._heldout_rows()
         self.log.heldout(moment, rows)
-        return rows
+        return mean_reward(rows)
+
+    def _measured_on_the_way(self) -> float | None:
+        every, last = self.config.evaluate_every, self.config.gspo.generations
+        if not self.heldout or not every or self.generation % every or self.generation == last:
+            return None
+        self.progress.phase("held-out questions")
+        rows = self._heldout_rows()
+        self.log.heldout_during(rows)
+        return mean_reward(rows)
+
+    def _heldout_rows(self) -> list[dict[str, Any]]:
+        batch = self._sample(self.heldout, temperature=0.0, seed=0)
+        return [rollout.to_row(self.generation) for rollout in batch.rollouts]
 
     def _sample(self, prompts: Sequence[Prompt], *, temperature: float, seed: int) -> RolloutBatch:
         sampling = Sampling(
@@ -129,22 +163,23 @@ class Session:
         )
 
         self.version += 1
-        self.background.call(self.engine.publish(self.policy, self.version))
+        swap = self.background.call(self.engine.publish(self.policy, self.version))
         batch = self.background.call(
             sample_and_judge(self.engine, self._reward, self.policy.tokenizer, prompts, sampling)
         )
-        while fault_share(batch.rollouts, OUTAGES) > MISSING_SHARE:
-            self.background.call(
-                self.judge.wait_until_alive(on_pause=self._on_pause, on_resume=self._on_resume)
-            )
-            batch = self.background.call(judged_again(batch, self._reward))
+        batch = self.background.call(
+            judged_through_outages(batch, self._reward, self._wait_for_judge)
+        )
         if fault_share(batch.rollouts, TURNED_AWAY) > MISSING_SHARE:
             said = [r.reward.rationale for r in batch.rollouts if r.reward.cause in TURNED_AWAY]
-            raise ValueError(
+            raise Refusal(
                 f"the judge turns requests away: {said[0]}. Check its key, --judge.model and "
                 "--judge.url"
             )
-        return batch
+        return dataclasses.replace(batch, swap=swap)
+
+    async def _wait_for_judge(self) -> None:
+        await self.judge.wait_until_alive(on_pause=self._on_pause, on_resume=self._on_resume)
 
     def _on_pause(self) -> None:
         text = "The judge does not answer. The run waits; the policy does not move meanwhile."
@@ -158,13 +193,23 @@ class Session:
 
     def judged(self) -> dict[str, Any]:
         """What the judge was asked and cost in all, held-out questions included."""
+        return {f"judge_{name}": count for name, count in self._judged().items()}
+
+    def _judged(self) -> dict[str, float]:
         stats = self.judge.stats()
-        return {
-            "judge_verdicts": stats.requests,
-            "judge_calls": stats.calls,
-            "judge_faults": stats.fault_count,
-            "judge_usd": stats.usage.usd,
+        here = {
+            "verdicts": stats.requests,
+            "calls": stats.calls,
+            "faults": stats.fault_count,
+            "tokens": stats.usage.tokens,
+            "usd": stats.usage.usd,
         }
+        return {name: count + self.before.get(name, 0) for name, count in here.items()}
+
+    def _totals(self) -> dict[str, float]:
+        """Of the whole run so far: what one watches while it is spent."""
+        judged = self._judged()
+        return {"judge/tokens": judged["tokens"], "judge/usd": judged["usd"]}
 
 
 def judge_metrics(before: JudgeStats, now: JudgeStats) -> dict[str, Any]:
@@ -180,9 +225,6 @@ def judge_metrics(before: JudgeStats, now: JudgeStats) -> dict[str, Any]:
         "judge/breaker_open": int(now.breaker_open),
         "judge/p50_s": now.p50_s,
         "judge/p95_s": now.p95_s,
-        # of the whole run so far: what one watches while it is spent
-        "judge/tokens": now.usage.tokens,
-        "judge/usd": now.usage.usd,
     }
 
 

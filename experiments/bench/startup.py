@@ -1,4 +1,4 @@
-"""How long a person waits for the command line: CPU seconds of a process, medians of interleaved runs.
+"""What a command line costs to read: CPU seconds of a process, medians of interleaved runs.
 
 python -m experiments.bench.startup
 """

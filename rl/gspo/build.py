@@ -14,7 +14,7 @@ from rl.config import GSPOConfig
 from rl.gspo.generation import NextGeneration
 from rl.gspo.head import refuse_adapted_head
 from rl.gspo.refusals import check_batch, check_trl
-from rl.gspo.trainer import OnGeneration, make_trainer_class
+from rl.gspo.trainer import OnCheckpoint, OnGeneration, make_trainer_class
 
 
 def build_trainer(
@@ -23,6 +23,7 @@ def build_trainer(
     policy: Any,
     next_generation: NextGeneration,
     on_generation: OnGeneration,
+    on_checkpoint: OnCheckpoint | None = None,
     output_dir: Path,
     max_new_tokens: int,
     temperature: float,
@@ -30,7 +31,7 @@ def build_trainer(
     save_every: int = 0,
     trl_overrides: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A GSPOTrainer; `.train()` runs it. See `rl.gspo.trainer` for what the two callables do.
+    """A GSPOTrainer; `.train()` runs it. See `rl.gspo.trainer` for what the callables do.
 
     `policy` has a `model` and a `tokenizer`. `save_every` counts generations, 0 for no checkpoints.
     `trl_overrides` are `GRPOConfig` fields, applied last.
@@ -69,6 +70,7 @@ def build_trainer(
         processing_class=policy.tokenizer,
         next_generation=next_generation,
         on_generation=on_generation,
+        on_checkpoint=on_checkpoint,
     )
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError(
@@ -106,6 +108,8 @@ def trl_arguments(
         "shuffle_dataset": False,
         "remove_unused_columns": False,
         "dataloader_num_workers": 0,
+        # A resumed run knows its next generation from its step; no rows have to be gone through.
+        "ignore_data_skip": True,
         # The optimizer.
         "optim": "adamw_torch",
         "learning_rate": gspo.learning_rate,

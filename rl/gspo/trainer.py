@@ -15,15 +15,17 @@ over its releases and Unsloth's rewritten trainer still calls:
 What lies between two of these calls is one `_Underway`. `number` counts generations from 1 and is
 read off the trainer's step, so a resumed run asks for the one that comes next.
 
-`on_generation(row, generation, advantages)` is called in the main process: the metrics, the value
-that `next_generation` gave, and its rows' advantages, None where a row is dead. A row with
-`stop_reason` is the last: the KL limit ended the run, or something was not finite (`finite.py`).
+`on_generation(row, generation, advantages)` is called in every process: the metrics, the value that
+`next_generation` gave, and its rows' advantages, None where a row is dead. A row with `stop_reason`
+is the last: the KL limit ended the run, or something was not finite (`finite.py`).
+`on_checkpoint(folder)` is called in the main process once all have written their part there.
 """
 
 import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ from rl.gspo.kl_guard import BetaController, KlLimit
 from rl.gspo.reference import Reference
 from rl.gspo.update import MicroBatch, Ranks, Update
 
+OnCheckpoint = Callable[[Path], None]
 OnGeneration = Callable[[dict[str, Any], Generation, list[float | None]], None]
 
 
@@ -68,6 +71,7 @@ def make_trainer_class() -> type:
             settings: GSPOConfig,
             next_generation: NextGeneration,
             on_generation: OnGeneration,
+            on_checkpoint: OnCheckpoint | None = None,
             **kwargs: Any,
         ) -> None:
             super().__init__(
@@ -77,6 +81,7 @@ def make_trainer_class() -> type:
             )
             self.settings = settings
             self.next_generation, self.on_generation = next_generation, on_generation
+            self.on_checkpoint = on_checkpoint
             self.kl_limit = KlLimit(settings.kl_limit)
             self.beta_controller = BetaController(settings.beta, settings.kl_target)
             self.stop_reason: str | None = None
@@ -168,6 +173,14 @@ def make_trainer_class() -> type:
                 logs["gspo"] = self.state_dict()
             super().log(logs, start_time)
 
+        def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.on_checkpoint and self.accelerator.is_main_process:
+                self.on_checkpoint(
+                    Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                )
+
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """TRL's would call this GRPO, and ask an offline W&B run for its address."""
 
@@ -198,8 +211,7 @@ def make_trainer_class() -> type:
             if self.stop_reason:
                 row["stop_reason"] = self.stop_reason
                 self.control.should_training_stop = True
-            if self.accelerator.is_main_process:
-                self.on_generation(row, done.generation, done.votes.advantages())
+            self.on_generation(row, done.generation, done.votes.advantages())
 
     return GSPOTrainer
 

@@ -25,8 +25,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    async def publish(self, policy: Policy, version: int) -> None:
-        """From now on completions come from the policy as it is now. Versions only grow."""
+    async def publish(self, policy: Policy, version: int) -> dict[str, float]:
+        """From now on completions come from the policy as it is now. Versions only grow.
+
+        Returns what was measured of the swap, by metric name.
+        """
         ...
 
     def stream(self, prompts: Sequence[list[int]], sampling: Sampling) -> AsyncIterator[Completion]:

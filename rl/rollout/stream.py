@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from judges.together import all_to_their_end
@@ -12,6 +12,9 @@ from rewards.judged import Sample
 from rewards.tiers import Reward
 from rl.data import Prompt
 from rl.rollout.engine import Completion, Engine, Sampling
+
+# Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
+MISSING_SHARE = 0.5
 
 RewardFunction = Callable[[Sample], Awaitable[Reward]]
 
@@ -54,6 +57,8 @@ class RolloutBatch:
     sampling_s: float
     judge_wait_s: float
     """From the last completion to the last verdict: what the judge cost the run."""
+    swap: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What was measured when the engine took the policy over."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -83,6 +88,24 @@ async def sample_and_judge(
         sampling_s=sampled - began,
         judge_wait_s=time.perf_counter() - sampled,
     )
+
+
+async def judged_through_outages(
+    batch: RolloutBatch, reward: RewardFunction, wait_until_alive: Callable[[], Awaitable[None]]
+) -> RolloutBatch:
+    """What an outage left without a verdict is asked again, whenever the judge answers again.
+
+    A few rows may be what the judge cannot answer in time, however often: once a round among a
+    minority of them settles none while the judge is up, they stay without a verdict.
+    """
+    missing = fault_share(batch.rollouts, OUTAGES)
+    while missing:
+        await wait_until_alive()
+        batch = await judged_again(batch, reward)
+        before, missing = missing, fault_share(batch.rollouts, OUTAGES)
+        if missing >= before and missing <= MISSING_SHARE:
+            break
+    return batch
 
 
 def fault_share(rollouts: Sequence[Rollout], causes: Container[str | None]) -> float:

@@ -12,10 +12,22 @@ _ROWS_AT_ONCE = 32
 
 class TransformersEngine:
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        from transformers import GenerationConfig
 
-    async def publish(self, policy: Policy, version: int) -> None:
+        self._policy = policy
+        base = policy.model.get_base_model()
+        self._ends = _end_tokens(base.generation_config)
+        # A model's own file may ask for penalties, cuts and banned words. `generate` adds them to
+        # whatever it is told, and the update would compute another distribution's log-probs.
+        base.generation_config = GenerationConfig(
+            top_k=0,
+            eos_token_id=sorted(self._ends),
+            pad_token_id=policy.tokenizer.pad_token_id,
+        )
+
+    async def publish(self, policy: Policy, version: int) -> dict[str, float]:
         """Nothing to do: it samples from the very weights that are trained."""
+        return {}
 
     async def stream(
         self, prompts: Sequence[list[int]], sampling: Sampling
@@ -44,12 +56,9 @@ class TransformersEngine:
             out = model.generate(
                 **batch,
                 **choice,
-                top_p=1.0,
-                top_k=0,
                 max_new_tokens=sampling.max_new_tokens,
                 return_dict_in_generate=True,
                 output_scores=True,
-                pad_token_id=tokenizer.pad_token_id,
             )
         model.train(was_training)
         tokens_BT = out.sequences[:, batch["input_ids"].shape[1] :]
@@ -60,17 +69,16 @@ class TransformersEngine:
             ],
             dim=1,
         )
-        ends = _end_tokens(model)
         return [
-            _completion(first + i, tokens, logps, ends)
+            _completion(first + i, tokens, logps, self._ends)
             for i, (tokens, logps) in enumerate(
                 zip(tokens_BT.tolist(), logps_BT.tolist(), strict=True)
             )
         ]
 
 
-def _end_tokens(model: Any) -> set[int]:
-    ends = model.generation_config.eos_token_id
+def _end_tokens(generation_config: Any) -> set[int]:
+    ends = generation_config.eos_token_id
     return set(ends if isinstance(ends, list) else [ends])
 
 

@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from rl.policy import Policy
+from rl.refusal import Refusal
 from rl.rollout.engine import Completion, EngineError, Sampling
+from rl.rollout.swap_proof import TEXT, SwapProof, hold_base
 
 # Said each time: a server takes what is not said from the model's own generation_config, and a cut
 # distribution biases every ratio.
 UNCUT = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+# How long a server may take to forget a run's last adapter, once the run is over.
+_FAREWELL_S = 5.0
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
@@ -23,8 +29,9 @@ class VllmEngine:
     gone, if it is: it turns a refused connection into a reason.
 
     Every adapter gets a name of its own. vLLM keys its prefix cache by that name, so one name for
-    all of them would serve keys and values of an older policy. No seed goes with a request: vLLM's
-    CPU engine dies of one (0.31) when it cuts a prompt in two; the server's own seed has to do.
+    all of them would serve keys and values of an older policy; and runs that share a server must
+    not meet. No seed goes with a request: vLLM's CPU engine dies of one (0.31) when it cuts a
+    prompt in two; the server's own seed has to do.
     """
 
     def __init__(
@@ -33,8 +40,10 @@ class VllmEngine:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._adapters = adapters.resolve()
         self._died = died
+        self._run = secrets.token_hex(4)
         self._name: str | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._scored: _Scored | None = None
 
     async def __aenter__(self) -> "VllmEngine":
         # The server may close a kept connection between two generations, just as it is used.
@@ -44,17 +53,81 @@ class VllmEngine:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._session
+        if self._name and not self._died():
+            # The server may be another's, and goes on. That it is gone by now harms nobody.
+            with contextlib.suppress(EngineError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._unload(self._name)
         await self._session.close()
 
-    async def publish(self, policy: Policy, version: int) -> None:
-        name, old = f"policy-{version}", self._name
+    async def publish(self, policy: Policy, version: int) -> dict[str, float]:
+        self._scored = scored = self._scored or await self._score_base(policy)
+        name, old = f"policy-{self._run}-{version}", self._name
         folder = self._adapters / name
         await asyncio.to_thread(policy.save_adapter, folder)
         await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
         self._name = name
         if old:
-            await self._post("/v1/unload_lora_adapter", {"lora_name": old})
-            await asyncio.to_thread(shutil.rmtree, self._adapters / old)
+            await self._unload(old)
+        served, adapted = await asyncio.gather(
+            self._prompt_logprobs(name, scored.token_ids),
+            asyncio.to_thread(policy.logprobs, scored.token_ids),
+        )
+        proof = SwapProof.of(served, adapted, scored.plain)
+        proof.hold(precision=scored.precision)
+        return {"swap/error": proof.error, "swap/moved": proof.moved}
+
+    async def refuse_raw_logprobs(self, temperature: float) -> None:
+        """Refusal where the server's log-probs are not those of what it samples from.
+
+        A temperature of 2 halves the distance between the two likeliest tokens' log-probs. A server
+        that reports the same distance as at 1 reports them from before the temperature.
+        """
+        if temperature == 1:
+            return
+        at_1, at_2 = await self._lead(temperature=1.0), await self._lead(temperature=2.0)
+        if at_2 > 0.75 * at_1:
+            raise Refusal(
+                f"the vLLM server at {self._url} reports log-probs from before the temperature, and"
+                f" --rollout.temperature is {temperature}: every ratio would be wrong. Start it"
+                " with --logprobs-mode processed_logprobs, or type --rollout.temperature 1"
+            )
+
+    async def _lead(self, *, temperature: float) -> float:
+        """Of the likeliest first token over the second likeliest, in log-probs."""
+        body = {"model": await self._base_name(), "prompt": "The", "logprobs": 2}
+        choice = await self._complete_with(body | {"temperature": temperature})
+        first, second = sorted(choice["logprobs"]["top_logprobs"][0].values(), reverse=True)[:2]
+        return first - second
+
+    async def _score_base(self, policy: Policy) -> "_Scored":
+        token_ids = policy.tokenizer.encode(TEXT, add_special_tokens=False)
+        served, plain = await asyncio.gather(
+            self._prompt_logprobs(await self._base_name(), token_ids),
+            asyncio.to_thread(policy.logprobs, token_ids, adapter=False),
+        )
+        return _Scored(token_ids, plain, precision=hold_base(served, plain))
+
+    async def _base_name(self) -> str:
+        models = (await self._request("GET", "/v1/models"))["data"]
+        return next(model["id"] for model in models if not model.get("parent"))
+
+    async def _prompt_logprobs(self, model: str, token_ids: list[int]) -> list[float]:
+        choice = await self._complete_with(
+            {"model": model, "prompt": token_ids, "temperature": 1.0, "prompt_logprobs": 0}
+        )
+        return [
+            place[str(token)]["logprob"]
+            for token, place in zip(token_ids[1:], choice["prompt_logprobs"][1:], strict=True)
+        ]
+
+    async def _complete_with(self, body: dict[str, Any]) -> Any:
+        reply = await self._post("/v1/completions", {"max_tokens": 1, **UNCUT, **body})
+        return reply["choices"][0]
+
+    async def _unload(self, name: str) -> None:
+        await self._post("/v1/unload_lora_adapter", {"lora_name": name})
+        await asyncio.to_thread(shutil.rmtree, self._adapters / name, ignore_errors=True)
 
     async def stream(
         self, prompts: Sequence[list[int]], sampling: Sampling
@@ -94,9 +167,12 @@ class VllmEngine:
         )
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        return await self._request("POST", path, json=body)
+
+    async def _request(self, method: str, path: str, **options: Any) -> Any:
         assert self._session
         try:
-            async with self._session.post(self._url + path, json=body) as reply:
+            async with self._session.request(method, self._url + path, **options) as reply:
                 if reply.status != 200:
                     raise EngineError(
                         f"vLLM at {self._url} answered {reply.status} to {path}: "
@@ -108,6 +184,15 @@ class VllmEngine:
             raise EngineError(
                 self._died() or f"vLLM at {self._url} cannot be reached ({error!r}). Is it up?"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The text that every swap is proven on, and its log-probs without an adapter."""
+
+    token_ids: list[int]
+    plain: list[float]
+    precision: float
 
 
 def _hint(path: str, status: int) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl.ranks import without_ranks
+from rl.refusal import Refusal
 from rl.rollout.engine import EngineError
 
 BASE = "base"
@@ -51,7 +52,6 @@ class VllmServer:
 
     def __init__(self, settings: ServerSettings, log: Path) -> None:
         self.port = settings.port or _free_port()
-        _check_port(self.port)
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings, self._log = settings, log
         with log.open("wb") as output:
@@ -121,7 +121,8 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", settings.model, "--served-model-name", BASE),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--seed", str(settings.seed)),
+        # a model's own file may ask for penalties and cuts: another distribution than is trained
+        *("--seed", str(settings.seed), "--generation-config", "vllm"),
         *("--dtype", settings.dtype, "--max-model-len", str(settings.max_model_len)),
         # two adapters: the one being sampled from and the one taking its place
         *("--enable-lora", "--max-loras", "2", "--max-lora-rank", _served_rank(settings.lora_rank)),
@@ -163,13 +164,14 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int) -> None:
+    """Refusal where something already listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise ValueError(
+            raise Refusal(
                 f"--rollout.port {port} is in use. Leave it out to take a free one, or attach to "
                 f"the server there with --rollout.url http://127.0.0.1:{port}"
             ) from None

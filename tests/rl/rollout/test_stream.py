@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from itertools import repeat
 from typing import ClassVar
 
 import pytest
@@ -15,9 +16,10 @@ from judges import JudgeConfig, make_judge
 from judges.client.budget import BudgetExceeded
 from judges.verdict import OUTAGES
 from rewards import JudgedReward, RewardConfig
+from rewards.tiers import Reward
 from rl.data import Prompt, Row
 from rl.rollout.engine import Completion, Sampling
-from rl.rollout.stream import fault_share, judged_again, sample_and_judge
+from rl.rollout.stream import fault_share, judged_through_outages, sample_and_judge
 
 SAMPLING = Sampling(max_new_tokens=8, temperature=1.0, seed=0)
 ANSWERS = ["Heart", "Liver", "Heart", "no idea at all"]
@@ -115,12 +117,15 @@ def test_what_an_outage_left_without_a_verdict_is_judged_when_the_judge_is_back(
             try:
                 assert server.stdout
                 assert re.match("ready", server.stdout.readline())
-                await judge.wait_until_alive(
-                    on_pause=lambda: told.append("pause"),
-                    on_resume=lambda _: told.append("resume"),
-                )
+
+                async def wait():
+                    await judge.wait_until_alive(
+                        on_pause=lambda: told.append("pause"),
+                        on_resume=lambda _: told.append("resume"),
+                    )
+
                 reward = JudgedReward(judge, RewardConfig(family="think"), LetterTokenizer())
-                return lost, await judged_again(lost, reward)
+                return lost, await judged_through_outages(lost, reward, wait)
             finally:
                 server.terminate()
                 server.wait()
@@ -150,3 +155,50 @@ def test_an_engine_that_fails_takes_its_judging_with_it():
             return [task.get_coro().__name__ for task in asyncio.all_tasks() if not task.done()]
 
     assert "_judge" not in asyncio.run(main())
+
+
+class Answers:
+    """A reward that comes out as told for each answer: a value, or an outage."""
+
+    def __init__(self, **values):
+        self.values, self.asked = values, []
+
+    async def __call__(self, sample):
+        answer = "".join(map(chr, sample.completion_ids))
+        self.asked.append(answer)
+        value = next(self.values[answer])
+        return Reward(
+            value=value,
+            tier="fault" if value is None else "same",
+            cause="timeout" if value is None else None,
+            answer=answer,
+            reasoning="",
+            rationale="",
+            status="ok",
+            judge_latency_s=0.1,
+        )
+
+
+def judged_by(reward):
+    async def nobody_waits():
+        pass
+
+    async def main():
+        batch = await sample_and_judge(
+            ReversedEngine(), reward, LetterTokenizer(), PROMPTS, SAMPLING
+        )
+        return await judged_through_outages(batch, reward, nobody_waits)
+
+    return [rollout.reward.value for rollout in asyncio.run(main()).rollouts]
+
+
+def test_even_one_row_that_an_outage_left_out_is_asked_again():
+    reward = Answers(Heart=repeat(2.0), Liver=iter([None, -0.5]), **{"no idea at all": repeat(0.0)})
+    assert judged_by(reward) == [2.0, -0.5, 2.0, 0.0]
+    assert Counter(reward.asked) == {"Heart": 2, "Liver": 2, "no idea at all": 1}
+
+
+def test_a_row_that_no_judge_can_answer_in_time_does_not_hold_the_run_for_ever():
+    reward = Answers(Heart=repeat(2.0), Liver=repeat(None), **{"no idea at all": repeat(0.0)})
+    assert judged_by(reward) == [2.0, None, 2.0, 0.0]
+    assert Counter(reward.asked)["Liver"] == 2

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rl.rollout.vllm_server import ServerSettings, VllmServer
+from rl.refusal import Refusal
+from rl.rollout.vllm_server import ServerSettings, VllmServer, check_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,14 +34,13 @@ def settings(**changes):
     return ServerSettings(**(values | changes))
 
 
-def test_a_port_in_use_is_told_before_anything_starts(tmp_path):
+def test_a_port_in_use_is_refused_with_what_to_type():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=f"--rollout.port {port} is in use"):
-            VllmServer(settings(port=port), tmp_path / "log")
-    assert not (tmp_path / "log").exists()
+        with pytest.raises(Refusal, match=f"--rollout.port {port} is in use"):
+            check_port(port)
 
 
 def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):

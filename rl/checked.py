@@ -1,0 +1,88 @@
+"""What can be checked, read and counted before anything is started."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from judges import JudgeConfig, make_judge
+from rl.config import RunConfig
+from rl.data import Prompt, load_rows, to_prompts
+from rl.policy import context_window, load_tokenizer
+from rl.preflight import judge_of, outlook
+from rl.ranks import rank_count, say
+from rl.refusal import Refusal
+from rl.rollout.vllm_server import check_port, why_no_vllm
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    config: RunConfig
+    judge: JudgeConfig
+    tokenizer: Any
+    train: Sequence[Prompt]
+    heldout: Sequence[Prompt]
+    starts_vllm: bool
+
+
+def check(config: RunConfig) -> Checked:
+    _check_devices()
+    train_rows, heldout_rows = load_rows(config.data)
+    judge = judge_of(config)
+    make_judge(judge)
+    starts_vllm = _starts_vllm(config)
+    if starts_vllm and config.rollout.port:
+        check_port(config.rollout.port)
+    tokenizer = load_tokenizer(config.policy)
+    _check_window(config)
+    longest = config.rollout.max_prompt_tokens
+    train, dropped = to_prompts(train_rows, tokenizer, config.data, longest)
+    heldout, dropped_too = to_prompts(heldout_rows, tokenizer, config.data, longest)
+    if dropped + dropped_too:
+        say(f"left out {dropped + dropped_too} prompts of more than {longest} tokens")
+    if not train:
+        raise Refusal(
+            f"every prompt has more than {longest} tokens. Raise --rollout.max-prompt-tokens"
+        )
+    say(outlook(config, train=len(train), heldout=len(heldout)))
+    return Checked(
+        config=config,
+        judge=judge,
+        tokenizer=tokenizer,
+        train=train,
+        heldout=heldout,
+        starts_vllm=starts_vllm,
+    )
+
+
+def _check_window(config: RunConfig) -> None:
+    window, rollout = context_window(config.policy), config.rollout
+    if rollout.max_prompt_tokens + rollout.max_new_tokens > window:
+        raise Refusal(
+            f"rollout.max_prompt_tokens {rollout.max_prompt_tokens} and rollout.max_new_tokens "
+            f"{rollout.max_new_tokens} do not fit together into the model's window of {window} "
+            "tokens. Lower one of them"
+        )
+
+
+def _check_devices() -> None:
+    """Several GPUs in one process would be split by TRL, which refuses only once all is loaded."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if count > 1 and rank_count() == 1:
+        raise Refusal(
+            f"{count} GPUs are visible and this is one process. Share the update among them: "
+            f"torchrun --nproc-per-node {count} ...; or use one: CUDA_VISIBLE_DEVICES=0 ..."
+        )
+
+
+def _starts_vllm(config: RunConfig) -> bool:
+    rollout = config.rollout
+    if rollout.url or rollout.engine == "transformers":
+        return False
+    missing = why_no_vllm()
+    if missing and rollout.engine == "vllm":
+        raise Refusal(f"--rollout.engine vllm: {missing}. Leave it out, or install it first")
+    if missing:
+        say(f"{missing}: sampling with transformers instead, which is slower")
+    return not missing

@@ -1,0 +1,104 @@
+"""A run's state at the end of a generation: on disk whole or not at all, and found again.
+
+The trainer writes its part (adapter, optimizer, schedule, random states) into a folder of its own;
+`seal` adds the run's part and everybody's checksums, and only then gives the folder its name. What
+was cut short keeps no name, what was damaged later fails its sums: the one before it is used.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl.refusal import Refusal
+
+KEPT = 2
+_SUMS = "sums.json"
+_STATE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    folder: Path
+    state: Mapping[str, Any]
+    """The run's part. `generation` is the last one that is in it."""
+
+    @property
+    def generation(self) -> int:
+        return self.state["generation"]
+
+
+class Checkpoints:
+    """Those of one run: the last two, and the best by held-out reward."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.unfinished = root / "unfinished"
+        """Where the trainer writes; what an earlier process left there is of no use."""
+
+    def seal(self, written: Path, state: Mapping[str, Any]) -> None:
+        """Make the trainer's folder a checkpoint, then let go of those no longer needed."""
+        (written / _STATE).write_text(json.dumps(state, indent=2) + "\n")
+        sums = {file.name: _sum_and_sync(file) for file in sorted(written.iterdir())}
+        (written / _SUMS).write_text(json.dumps(sums, indent=2) + "\n")
+        _sum_and_sync(written / _SUMS)
+        final = self.root / f"generation-{state['generation']:06d}"
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(written, final)
+        self._let_go()
+
+    def latest(self, say: Callable[[str], None]) -> Checkpoint | None:
+        """The last one that is whole; what is wrong with a later one is said."""
+        for folder in reversed(self._folders()):
+            try:
+                return _opened(folder)
+            except Refusal as error:
+                say(f"{error}; using the one before it")
+        return None
+
+    def _let_go(self) -> None:
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        folders = self._folders()
+        best = max(folders, key=_heldout_reward, default=None)
+        for folder in folders[:-KEPT]:
+            if folder != best or _heldout_reward(folder) == -float("inf"):
+                shutil.rmtree(folder)
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.root.glob("generation-*"))
+
+
+def _opened(folder: Path) -> Checkpoint:
+    try:
+        sums = json.loads((folder / _SUMS).read_text())
+        torn = [name for name, digest in sums.items() if _sum(folder / name) != digest]
+        state = json.loads((folder / _STATE).read_text())
+        known = sums and isinstance(state["generation"], int)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Refusal(f"{folder} is not a whole checkpoint of a run ({error})") from error
+    if torn or not known:
+        raise Refusal(f"{folder} is damaged: {', '.join(torn)} changed since it was written")
+    return Checkpoint(folder=folder, state=state)
+
+
+def _heldout_reward(folder: Path) -> float:
+    with contextlib.suppress(OSError, ValueError):
+        reward = json.loads((folder / _STATE).read_text()).get("heldout_reward")
+        return -float("inf") if reward is None else reward
+    return -float("inf")
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _sum_and_sync(file: Path) -> str:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+    return _sum(file)

