@@ -5,11 +5,14 @@ import importlib
 import sys
 
 COMMANDS = {
-    "score": ("judges.score", "verdicts for a JSONL of questions, truths and answers"),
-    "preflight": ("judges.preflight", "calls, tokens, money and hours of a run, beforehand"),
-    "calibrate": ("judges.calibrate", "how far a judge agrees with people"),
-    "redteam": ("judges.redteam", "whether a judge can be fooled"),
-    "serve": ("judges.serve", "start the embedded rule judge"),
+    "score": ("judges.commands.score", "verdicts for a JSONL of questions, truths and answers"),
+    "preflight": (
+        "judges.commands.preflight",
+        "calls, tokens, money and hours, beforehand",
+    ),
+    "calibrate": ("judges.trust.calibrate", "how far a judge agrees with people"),
+    "redteam": ("judges.trust.redteam", "whether a judge can be fooled"),
+    "serve": ("judges.serve.server", "start the embedded rule judge"),
 }
 
 

@@ -13,8 +13,8 @@ class JudgeConfig:
     """Which judge, how it grades, and how hard it may be asked."""
 
     backend: str = "rules"
-    """A row of judges/backends.py: rules, deepseek, openai, anthropic, openrouter, vllm, ollama,
-    custom, llamacpp, replay."""
+    """A row of judges/client/backends.py: rules, deepseek, openai, anthropic, openrouter, vllm,
+    ollama, custom, llamacpp, replay."""
     model: str | None = None
     """Model name, or a GGUF file for llamacpp."""
     url: str | None = None
@@ -22,7 +22,7 @@ class JudgeConfig:
     key_env: str | None = None
     """Name of the environment variable that holds the key."""
     rubric: str = "medical_en"
-    """A name in judges/rubrics, or a path to a .toml file."""
+    """A name in judges/rubric/rubrics, or a path to a .toml file."""
     known: str | None = None
     """rules: JSONL of known answers, so that a wrong one counts as a contradiction."""
 

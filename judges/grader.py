@@ -7,15 +7,7 @@ from dataclasses import replace
 from judges.client.chat import Answer, Chat
 from judges.client.wire import Ask, Reply
 from judges.config import JudgeConfig
-from judges.grade import (
-    CLAIMS_SCHEMA,
-    Graded,
-    grade_logprobs,
-    grade_reply,
-    read_claims,
-    verdict_schema,
-)
-from judges.lineup import (
+from judges.rubric.lineup import (
     A_TRACE,
     PICKED,
     ROUNDS,
@@ -26,8 +18,16 @@ from judges.lineup import (
     truth_share,
     unpaid,
 )
-from judges.prompt import commitment_prompt, grading_prompt
-from judges.rubric import Rubric
+from judges.rubric.prompt import commitment_prompt, grading_prompt
+from judges.rubric.reply import (
+    CLAIMS_SCHEMA,
+    Graded,
+    grade_logprobs,
+    grade_reply,
+    read_claims,
+    verdict_schema,
+)
+from judges.rubric.rubric import Rubric
 from judges.together import all_to_their_end
 from judges.verdict import JudgeRequest, Scored
 

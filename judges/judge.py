@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from judges.child import ChildServer
 from judges.client.backends import named
 from judges.client.budget import Budget, BudgetExceeded
 from judges.client.chat import Chat
@@ -14,7 +13,8 @@ from judges.client.http import Transport
 from judges.config import JudgeConfig
 from judges.grader import Grader
 from judges.opening import Shared, check, open_grader, open_ledger
-from judges.rubric import Rubric, load_rubric
+from judges.rubric.rubric import Rubric, load_rubric
+from judges.serve.child import ChildServer
 from judges.stats import JudgeStats, Tally
 from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
 from judges.vote import combine, disagree

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from judges.child import ChildServer
 from judges.client.backends import Backend, endpoint, resolve
 from judges.client.books import Books
 from judges.client.budget import Budget
@@ -17,10 +16,11 @@ from judges.client.ledger import Ledger, Setup, without_secrets
 from judges.client.wire import WIRES
 from judges.config import JudgeConfig
 from judges.grader import Grader
-from judges.lineup import wording
-from judges.local import LlamaServer, check_gguf
-from judges.rubric import Rubric
-from judges.rules import load_known
+from judges.rubric.lineup import wording
+from judges.rubric.rubric import Rubric
+from judges.serve.child import ChildServer
+from judges.serve.llama import LlamaServer, check_gguf
+from judges.serve.rules import load_known
 from judges.stats import Tally
 
 PIECES = 64

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from judges.config import Vote
-from judges.rubric import Rubric
+from judges.rubric.rubric import Rubric
 from judges.verdict import FREE, OUTAGES, FaultCause, Faulty, Scored
 
 

@@ -22,7 +22,7 @@ ONLY_IN = {
     "httpx": {"judges/client/http.py", "experiments/bench/judge_client.py"},
     "aiohttp": {
         "judges/client/http.py",
-        *("judges/serve.py", "judges/misbehave.py"),  # they serve
+        *("judges/serve/server.py", "judges/serve/misbehave.py"),  # they serve
         "rl/rollout/vllm_client.py",
         "experiments/bench/judge_client.py",
     },

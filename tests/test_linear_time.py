@@ -11,11 +11,11 @@ import pytest
 
 from judges import JudgeRequest
 from judges.client.wire import Reply
-from judges.grade import grade_reply
-from judges.lineup import line_up, lineup_prompt, truth_share
-from judges.prompt import neutralise
-from judges.rubric import load_rubric
-from judges.rules import Known, grade
+from judges.rubric.lineup import line_up, lineup_prompt, truth_share
+from judges.rubric.prompt import neutralise
+from judges.rubric.reply import grade_reply
+from judges.rubric.rubric import load_rubric
+from judges.serve.rules import Known, grade
 from judges.verdict import FREE, Faulty
 from rewards.config import RewardConfig
 from rewards.gates import gate

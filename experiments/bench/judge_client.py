@@ -26,8 +26,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.prompt import grading_prompt
-from judges.rubric import load_rubric
+from judges.rubric.prompt import grading_prompt
+from judges.rubric.rubric import load_rubric
 
 LEVELS = (64, 256, 1024)
 ROUNDS = {"ours": 5, "aiohttp": 5, "transport": 5, "post": 5, "openai": 2, "httpx": 1}

@@ -8,8 +8,8 @@ from typing import Any, Protocol, cast
 from judges.client.backends import Backend, Form
 from judges.client.features import Features
 from judges.config import Grading
-from judges.prompt import Prompt
-from judges.reasoning import without_reasoning
+from judges.rubric.prompt import Prompt
+from judges.rubric.reasoning import without_reasoning
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
 LABEL_TOKENS = 4

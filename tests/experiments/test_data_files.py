@@ -25,7 +25,7 @@ def read(path: str) -> list[Row]:
 
 
 QUESTIONS = {lang: read(f"experiments/data/medical_{lang}.jsonl") for lang in LANGS}
-LABELLED = read("judges/data/calibration.jsonl")
+LABELLED = read("judges/trust/data/calibration.jsonl")
 
 each_language = pytest.mark.parametrize("lang", LANGS)
 

@@ -20,7 +20,7 @@ from judges.client.http import Transport
 from judges.client.ledger import Setup
 from judges.client.limits import AdaptiveLimit, Breaker
 from judges.client.wire import Ask
-from judges.prompt import Prompt
+from judges.rubric.prompt import Prompt
 from judges.verdict import Faulty, JudgeRequest
 
 SETUP = Setup(model="m", url="http://h/v1", rubric="r", template="t", sampling="s")

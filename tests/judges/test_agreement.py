@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from judges.agreement import (
+from judges.trust.agreement import (
     accuracy_at_held_out_cut,
     auc,
     best_cut,

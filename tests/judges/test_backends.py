@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.child import ChildServer
 from judges.client.backends import ROWS, named, resolve, shown, swapped
-from judges.prompt import read_user_message
+from judges.rubric.prompt import read_user_message
+from judges.serve.child import ChildServer
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 VERDICT = '{"rationale": "Same.", "tier": "same"}'

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 
 from judges import JudgeConfig
-from judges.calibrate import CalibrateConfig, main, run
-from judges.labelled import SHIPPED, Fields, read_labelled, right_from, sample
-from judges.rubric import load_rubric
+from judges.rubric.rubric import load_rubric
+from judges.trust.calibrate import CalibrateConfig, main, run
+from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.verdict import FaultCause
 
 RUBRIC = load_rubric("medical_en")

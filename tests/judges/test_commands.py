@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from judges.command import check_writable, in_own_flags
-from judges.jsonl import read_jsonl, texts_of
+import judges.__main__
+from judges.commands.flags import check_writable, in_own_flags
+from judges.commands.jsonl import read_jsonl, texts_of
 
 COMMANDS = {
-    "score": ["judges/data/calibration.jsonl"],
+    "score": ["judges/trust/data/calibration.jsonl"],
     "calibrate": [],
     "redteam": [],
     "preflight": [],
@@ -21,9 +22,8 @@ COMMANDS = {
 def refused(capsys, command, *args):
     """What is said, where the command refuses: in the parser or after it."""
     try:
-        code = importlib.import_module(f"judges.{command}").main(
-            [*COMMANDS.get(command, []), *args]
-        )
+        module = importlib.import_module(judges.__main__.COMMANDS[command][0])
+        code = module.main([*COMMANDS.get(command, []), *args])
     except SystemExit as exit:
         code = exit.code
     said = capsys.readouterr()
@@ -177,3 +177,18 @@ def test_output_that_cannot_be_printed_is_one_sentence():
 def test_an_alias_that_is_no_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`aliases` is .*None.*: it must be a list of texts"):
         texts_of({"aliases": [None]}, "aliases")
+
+
+@pytest.mark.parametrize("args", ["", "--help", "calibrate --help", "redteam --help"])
+def test_help_loads_no_library_that_only_a_command_at_work_needs(args):
+    program = (
+        "import sys, judges, judges.__main__\n"
+        f"try: judges.__main__.main({args.split()!r})\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.split())
+    assert "judges.__main__" in loaded
+    assert not loaded & {"sklearn", "scipy", "plotly", "numpy", "pandas", "aiohttp", "httpx"}

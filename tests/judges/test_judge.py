@@ -16,7 +16,7 @@ from judges import (
     make_judge,
 )
 from judges.client.budget import BudgetExceeded
-from judges.prompt import read_user_message
+from judges.rubric.prompt import read_user_message
 from judges.verdict import OUTAGES
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")

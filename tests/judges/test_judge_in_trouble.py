@@ -13,7 +13,7 @@ from judges.client.budget import BudgetExceeded
 from judges.client.features import Features
 from judges.client.ledger import Ledger
 from judges.client.wire import Ask, in_its_format
-from judges.prompt import Prompt, read_user_message
+from judges.rubric.prompt import Prompt, read_user_message
 from judges.verdict import OUTAGES
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.client.wire import Reply
-from judges.lineup import (
+from judges.commands.preflight import Workload, estimate
+from judges.rubric.lineup import (
     anything_said,
     letters_shown,
     line_up,
@@ -20,11 +21,10 @@ from judges.lineup import (
     unpaid,
     wording,
 )
-from judges.preflight import Workload, estimate
-from judges.prompt import neutralise
-from judges.rubric import load_rubric
+from judges.rubric.prompt import neutralise
+from judges.rubric.rubric import load_rubric
+from judges.rubric.words import says, words_of
 from judges.verdict import FREE, Faulty
-from judges.words import says, words_of
 
 SCURVY = JudgeRequest(
     question="Lack of which vitamin causes scurvy?",

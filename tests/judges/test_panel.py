@@ -1,7 +1,7 @@
 import pytest
 
 from judges import FaultCause, Scored
-from judges.rubric import load_rubric
+from judges.rubric.rubric import load_rubric
 from judges.verdict import Faulty, Usage
 from judges.vote import combine, disagree
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import JudgeRequest
-from judges.prompt import commitment_prompt, grading_prompt, neutralise, read_user_message
-from judges.rubric import load_rubric
+from judges.rubric.prompt import commitment_prompt, grading_prompt, neutralise, read_user_message
+from judges.rubric.rubric import load_rubric
 
 RUBRIC = load_rubric("medical_en")
 FENCE = "0123456789abcdef"

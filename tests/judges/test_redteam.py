@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeRequest
-from judges.attacks import cross, load_patterns, says_truth
-from judges.labelled import SHIPPED, Fields, read_labelled
-from judges.lineup import read_lineup, stated
-from judges.prompt import neutralise
-from judges.redteam import RedteamConfig, failures, main, questions_of, run
-from judges.redteam_text import as_text
-from judges.rubric import load_rubric
-from judges.words import words_of
+from judges.rubric.lineup import read_lineup, stated
+from judges.rubric.prompt import neutralise
+from judges.rubric.rubric import load_rubric
+from judges.rubric.words import words_of
+from judges.trust.attacks import cross, load_patterns, says_truth
+from judges.trust.labelled import SHIPPED, Fields, read_labelled
+from judges.trust.redteam import RedteamConfig, failures, main, questions_of, run
+from judges.trust.redteam_text import as_text
 
 RUBRIC = load_rubric("medical_en")
 FAMILIES = {

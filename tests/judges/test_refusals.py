@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
-from judges.prompt import read_user_message
+from judges.rubric.prompt import read_user_message
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 CUSTOM = JudgeConfig(backend="custom", model="m", retries=0)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from judges import JudgeRequest
-from judges.prompt import grading_prompt
-from judges.rubric import Template, load_rubric, shipped_rubrics
+from judges.rubric.prompt import grading_prompt
+from judges.rubric.rubric import Template, load_rubric, shipped_rubrics
 
 
 def write(tmp_path, text, name="own.toml"):

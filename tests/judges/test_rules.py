@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from judges.rules import Known, grade, load_known
+from judges.serve.rules import Known, grade, load_known
 
 KNOWN = Known(
     [

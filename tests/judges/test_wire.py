@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from judges.client.backends import ROWS
 from judges.client.features import Features
 from judges.client.wire import WIRES, Ask, read_reply
-from judges.prompt import Prompt
+from judges.rubric.prompt import Prompt
 from judges.verdict import FaultCause, Faulty, JudgeRequest
 
 FIELDS = (

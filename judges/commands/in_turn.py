@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from judges import make_judge
 from judges.client.backends import named, resolve
 from judges.client.budget import BudgetExceeded
-from judges.command import in_own_flags
+from judges.commands.flags import in_own_flags
 from judges.config import JudgeConfig
-from judges.lineup import ROUNDS
-from judges.prompt import grading_prompt
-from judges.rubric import load_rubric
+from judges.rubric.lineup import ROUNDS
+from judges.rubric.prompt import grading_prompt
+from judges.rubric.rubric import load_rubric
 from judges.stats import JudgeStats
 from judges.verdict import OUTAGES, FaultCause, JudgeFault, JudgeRequest, Verdict
 

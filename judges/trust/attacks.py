@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from judges.jsonl import read_jsonl
-from judges.rubric import Rubric
+from judges.commands.jsonl import read_jsonl
+from judges.rubric.rubric import Rubric
+from judges.rubric.words import says_any, words_of
 from judges.verdict import JudgeRequest
-from judges.words import says_any, words_of
 
 PATTERNS = Path(__file__).parent / "data" / "attacks.jsonl"
 _FIELD = re.compile(r"\{(\w+)\}")

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from judges.command import check_writable, read_flags, told
+from judges.commands.flags import check_writable, read_flags, told
+from judges.commands.in_turn import judge_all
+from judges.commands.jsonl import Row, as_line, read_jsonl, text_of, texts_of
 from judges.config import JudgeConfig
-from judges.in_turn import judge_all
-from judges.jsonl import Row, as_line, read_jsonl, text_of, texts_of
 from judges.stats import JudgeStats
 from judges.verdict import JudgeFault, JudgeRequest, Scored, Verdict
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from judges.client.backends import Backend, is_priced, named, resolve
 from judges.client.features import Features
 from judges.client.wire import Ask, Json, in_its_format
-from judges.command import at_least, read_flags, told
+from judges.commands.flags import at_least, read_flags, told
 from judges.config import JudgeConfig
-from judges.grade import CLAIMS_SCHEMA, verdict_schema
-from judges.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
-from judges.prompt import Prompt, commitment_prompt, grading_prompt
-from judges.rubric import LETTERS, Rubric, load_rubric
+from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
+from judges.rubric.prompt import Prompt, commitment_prompt, grading_prompt
+from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
+from judges.rubric.rubric import LETTERS, Rubric, load_rubric
 from judges.verdict import JudgeRequest
 
 RATIONALE_TOKENS = 60

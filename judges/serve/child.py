@@ -31,7 +31,7 @@ class ChildServer:
             await self._start(port=self.url.removesuffix("/v1").rpartition(":")[2])
 
     async def _start(self, *, port: str) -> None:
-        root = str(Path(__file__).parent.parent)
+        root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         keyless = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         command = (sys.executable, "-m", "judges", "serve", "--with-parent", "--port", port)

@@ -9,8 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from judges.jsonl import Row, read_jsonl, text_of, texts_of
-from judges.rubric import Rubric, Tier, load_rubric
+from judges.commands.jsonl import Row, read_jsonl, text_of, texts_of
+from judges.rubric.rubric import Rubric, Tier, load_rubric
 from judges.verdict import JudgeRequest
 
 SHIPPED = Path(__file__).parent / "data" / "calibration.jsonl"

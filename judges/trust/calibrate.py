@@ -11,22 +11,30 @@ from typing import Annotated
 
 import tyro
 
-from judges.agreement import Estimate
-from judges.command import at_least, check_writable, in_ledger, read_flags, told, write, write_json
-from judges.compare import FAULT, Agreement, Outcome, compare, confusion, roc
+from judges.commands.flags import (
+    at_least,
+    check_writable,
+    in_ledger,
+    read_flags,
+    told,
+    write,
+    write_json,
+)
+from judges.commands.in_turn import judge_all
+from judges.commands.score import verdict_row
 from judges.config import JudgeConfig
-from judges.in_turn import judge_all
-from judges.labelled import (
+from judges.rubric.rubric import Rubric, load_rubric
+from judges.stats import JudgeStats
+from judges.trust.agreement import Estimate
+from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, roc
+from judges.trust.labelled import (
     SHIPPED,
     Fields,
     read_labelled,
     right_from,
     sample,
 )
-from judges.plot import calibration_html
-from judges.rubric import Rubric, load_rubric
-from judges.score import verdict_row
-from judges.stats import JudgeStats
+from judges.trust.plot import calibration_html
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from judges.config import Grading
-from judges.rubric import Rubric
+from judges.rubric.rubric import Rubric
 from judges.verdict import JudgeRequest
 
 UNDEFENDED_FENCE = "0" * 16

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from judges.agreement import Estimate, bootstrap, wilson
-from judges.lineup import A_TRACE, unpaid
-from judges.rubric import Rubric
+from judges.rubric.lineup import A_TRACE, unpaid
+from judges.rubric.rubric import Rubric
+from judges.trust.agreement import Estimate, bootstrap, wilson
 from judges.verdict import Scored, Verdict
 
 

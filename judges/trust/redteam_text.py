@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from judges.agreement import Estimate
-from judges.attacks import Attack, Pattern
-from judges.tolls import Drift, Redteam, Scale, Toll
+from judges.trust.agreement import Estimate
+from judges.trust.attacks import Attack, Pattern
+from judges.trust.tolls import Drift, Redteam, Scale, Toll
 from judges.verdict import Scored, Verdict
 
 

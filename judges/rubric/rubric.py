@@ -19,7 +19,7 @@ from typing import Any, cast
 HERE = Path(__file__).parent
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 RULES = ("same", "reasonable", "off_domain", "contradicts", "incoherent")
-"""What judges.rules can find. A tier names the findings it stands for; only `rules` needs it."""
+"""What the rule judge can find. A tier names the findings it stands for; only `rules` needs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,7 @@ def _template(lang: str, own: dict[str, str]) -> Template:
     except TypeError as error:
         raise ValueError(
             f"rubric language {lang!r}: its wording is incomplete ({error}). "
-            f"See judges/templates/en.toml for what a [template] table needs"
+            f"See judges/rubric/templates/en.toml for what a [template] table needs"
         ) from error
 
 

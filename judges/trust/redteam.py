@@ -13,9 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from judges.attacks import Attack, cross, load_patterns
-from judges.calibrate import described
-from judges.command import (
+from judges.commands.flags import (
     at_least,
     check_writable,
     in_ledger,
@@ -24,10 +22,14 @@ from judges.command import (
     told,
     write_json,
 )
-from judges.compare import faults_of
+from judges.commands.in_turn import judge_all
+from judges.commands.score import verdict_row
 from judges.config import JudgeConfig
-from judges.in_turn import judge_all
-from judges.labelled import (
+from judges.rubric.rubric import Rubric, load_rubric
+from judges.trust.attacks import Attack, cross, load_patterns
+from judges.trust.calibrate import described
+from judges.trust.compare import faults_of
+from judges.trust.labelled import (
     SHIPPED,
     Fields,
     Labelled,
@@ -35,10 +37,8 @@ from judges.labelled import (
     right_from,
     sample,
 )
-from judges.redteam_text import as_text, what_fooled
-from judges.rubric import Rubric, load_rubric
-from judges.score import verdict_row
-from judges.tolls import Drift, Redteam, Toll, drift, scale_of, toll
+from judges.trust.redteam_text import as_text, what_fooled
+from judges.trust.tolls import Drift, Redteam, Toll, drift, scale_of, toll
 from judges.verdict import JudgeRequest, Verdict
 
 

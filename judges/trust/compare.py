@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from judges.agreement import (
+from judges.rubric.rubric import Rubric
+from judges.trust.agreement import (
     Estimate,
     accuracy_at_held_out_cut,
     auc,
@@ -18,8 +19,7 @@ from judges.agreement import (
     share,
     weighted_kappa,
 )
-from judges.labelled import Labelled
-from judges.rubric import Rubric
+from judges.trust.labelled import Labelled
 from judges.verdict import JudgeFault, Scored, Verdict
 
 FAULT = "fault"

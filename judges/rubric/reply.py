@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any, cast
 
 from judges.client.wire import Json, Reply
-from judges.reasoning import undeclared
-from judges.rubric import Rubric, Tier
+from judges.rubric.reasoning import undeclared
+from judges.rubric.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty
 
 SURE = 0.5

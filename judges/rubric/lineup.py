@@ -20,11 +20,11 @@ from pathlib import Path
 
 from judges.client.wire import Json, Reply
 from judges.config import Grading
-from judges.grade import letter_shares, the_object_with
-from judges.prompt import Prompt, neutralise, one_line
-from judges.rubric import LETTERS, Rubric, Tier
+from judges.rubric.prompt import Prompt, neutralise, one_line
+from judges.rubric.reply import letter_shares, the_object_with
+from judges.rubric.rubric import LETTERS, Rubric, Tier
+from judges.rubric.words import says, says_any, words_of
 from judges.verdict import FaultCause, Faulty, JudgeRequest
-from judges.words import says, says_any, words_of
 
 ROUNDS = 2
 """Line-ups for an answer, with other strangers and the truth in another place: small judges favour
@@ -37,7 +37,7 @@ ECHO_WORDS = 3
 """So many words on end that are in the question too are the question's, not the answer's."""
 A_TRACE = 0.01
 """An expectation over tiers that earns less than this earns nothing."""
-WORDING = Path(__file__).parent / "data" / "lineup.toml"
+WORDING = Path(__file__).parent / "lineup.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from judges.child import die_with_parent
-from judges.command import read_flags, told
-from judges.lineup import letters_shown, read_lineup, stated
-from judges.misbehave import Misbehaviour
-from judges.prompt import read_user_message
-from judges.rubric import Rubric, load_rubric
-from judges.rules import Known, grade, load_known
+from judges.commands.flags import read_flags, told
+from judges.rubric.lineup import letters_shown, read_lineup, stated
+from judges.rubric.prompt import read_user_message
+from judges.rubric.rubric import Rubric, load_rubric
+from judges.serve.child import die_with_parent
+from judges.serve.misbehave import Misbehaviour
+from judges.serve.rules import Known, grade, load_known
 
 MODEL = "rules"
 
@@ -32,11 +32,11 @@ class ServeConfig:
     port: int = 0
     """0 takes any free port; the `ready` line says which."""
     rubric: str = "medical_en"
-    """A name in judges/rubrics, or a path to a .toml file."""
+    """A name in judges/rubric/rubrics, or a path to a .toml file."""
     known: str | None = None
     """JSONL of known answers ({"answer", "aliases", "kind"}): a wrong one is a contradiction."""
     faults: str = ""
-    """What goes wrong, as kind=share pairs: 429=0.1,hang=0.05 or all=0.2 (judges/misbehave.py)."""
+    """What goes wrong, as kind=share pairs: 429=0.1,hang=0.05 or all=0.2 (misbehave.py)."""
     seed: int = 0
     """Of the faults and latencies."""
     latency_s: float = 0.0
