@@ -5,7 +5,7 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from judges.rubric import load_rubric
+from judges.rubric.rubric import load_rubric
 from rl.config import RunConfig
 from rl.data import data_file
 
