@@ -7,7 +7,7 @@ from dataclasses import replace
 from judges.client.chat import Answer, Chat
 from judges.client.wire import Ask, Reply
 from judges.config import JudgeConfig
-from judges.rubric.rubric.lineup import (
+from judges.rubric.lineup import (
     A_TRACE,
     PICKED,
     ROUNDS,

@@ -14,7 +14,7 @@ from judges.config import JudgeConfig
 from judges.grader import Grader
 from judges.opening import Shared, check, open_grader, open_ledger
 from judges.rubric.rubric import Rubric, load_rubric
-from judges.serve.server.child import ChildServer
+from judges.serve.child import ChildServer
 from judges.stats import JudgeStats, Tally
 from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
 from judges.vote import combine, disagree

@@ -16,11 +16,11 @@ from judges.client.ledger import Ledger, Setup, without_secrets
 from judges.client.wire import WIRES
 from judges.config import JudgeConfig
 from judges.grader import Grader
-from judges.rubric.rubric.lineup import wording
+from judges.rubric.lineup import wording
 from judges.rubric.rubric import Rubric
-from judges.serve.server.child import ChildServer
-from judges.serve.server.llama import LlamaServer, check_gguf
-from judges.serve.server.rules import load_known
+from judges.serve.child import ChildServer
+from judges.serve.llama import LlamaServer, check_gguf
+from judges.serve.rules import load_known
 from judges.stats import Tally
 
 PIECES = 64

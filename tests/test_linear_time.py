@@ -11,11 +11,11 @@ import pytest
 
 from judges import JudgeRequest
 from judges.client.wire import Reply
-from judges.rubric.rubric.lineup import line_up, lineup_prompt, truth_share
+from judges.rubric.lineup import line_up, lineup_prompt, truth_share
 from judges.rubric.prompt import neutralise
 from judges.rubric.reply import grade_reply
 from judges.rubric.rubric import load_rubric
-from judges.serve.server.rules import Known, grade
+from judges.serve.rules import Known, grade
 from judges.verdict import FREE, Faulty
 from rewards.config import RewardConfig
 from rewards.gates import gate

@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 
-from judges.serve.server.child import die_with_parent
+from judges.serve.child import die_with_parent
 
 MEDIAN_LATENCY_S = 0.2
 SPREAD = 0.3

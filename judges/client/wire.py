@@ -9,7 +9,7 @@ from judges.client.backends import Backend, Form
 from judges.client.features import Features
 from judges.config import Grading
 from judges.rubric.prompt import Prompt
-from judges.rubric.rubric.reasoning import without_reasoning
+from judges.rubric.reasoning import without_reasoning
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
 LABEL_TOKENS = 4

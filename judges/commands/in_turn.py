@@ -12,7 +12,7 @@ from judges.client.backends import named, resolve
 from judges.client.budget import BudgetExceeded
 from judges.commands.flags import in_own_flags
 from judges.config import JudgeConfig
-from judges.rubric.rubric.lineup import ROUNDS
+from judges.rubric.lineup import ROUNDS
 from judges.rubric.prompt import grading_prompt
 from judges.rubric.rubric import load_rubric
 from judges.stats import JudgeStats

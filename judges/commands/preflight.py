@@ -10,7 +10,7 @@ from judges.client.features import Features
 from judges.client.wire import Ask, Json, in_its_format
 from judges.commands.flags import at_least, read_flags, told
 from judges.config import JudgeConfig
-from judges.rubric.rubric.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
+from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
 from judges.rubric.prompt import Prompt, commitment_prompt, grading_prompt
 from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
 from judges.rubric.rubric import LETTERS, Rubric, load_rubric

@@ -23,7 +23,7 @@ from judges.config import Grading
 from judges.rubric.prompt import Prompt, neutralise, one_line
 from judges.rubric.reply import letter_shares, the_object_with
 from judges.rubric.rubric import LETTERS, Rubric, Tier
-from judges.rubric.rubric.words import says, says_any, words_of
+from judges.rubric.words import says, says_any, words_of
 from judges.verdict import FaultCause, Faulty, JudgeRequest
 
 ROUNDS = 2

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, cast
 
 from judges.client.wire import Json, Reply
-from judges.rubric.rubric.reasoning import undeclared
+from judges.rubric.reasoning import undeclared
 from judges.rubric.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty
 

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from judges.commands.jsonl import Row, read_jsonl, texts_of
-from judges.rubric.rubric.words import Words, words_of
+from judges.rubric.words import Words, words_of
 
 SHORT_WORDS = 12
 """Up to here an answer is concise: every Han character counts as a word, so Chinese gets double."""

@@ -15,12 +15,12 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.commands.flags import read_flags, told
-from judges.rubric.rubric.lineup import letters_shown, read_lineup, stated
+from judges.rubric.lineup import letters_shown, read_lineup, stated
 from judges.rubric.prompt import read_user_message
 from judges.rubric.rubric import Rubric, load_rubric
-from judges.serve.server.child import die_with_parent
-from judges.serve.server.misbehave import Misbehaviour
-from judges.serve.server.rules import Known, grade, load_known
+from judges.serve.child import die_with_parent
+from judges.serve.misbehave import Misbehaviour
+from judges.serve.rules import Known, grade, load_known
 
 MODEL = "rules"
 

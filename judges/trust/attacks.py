@@ -16,7 +16,7 @@ from pathlib import Path
 
 from judges.commands.jsonl import read_jsonl
 from judges.rubric.rubric import Rubric
-from judges.rubric.rubric.words import says_any, words_of
+from judges.rubric.words import says_any, words_of
 from judges.verdict import JudgeRequest
 
 PATTERNS = Path(__file__).parent / "data" / "attacks.jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from judges.rubric.rubric.lineup import A_TRACE, unpaid
+from judges.rubric.lineup import A_TRACE, unpaid
 from judges.rubric.rubric import Rubric
 from judges.trust.agreement import Estimate, bootstrap, wilson
 from judges.verdict import Scored, Verdict

@@ -9,7 +9,7 @@ import pytest
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.backends import ROWS, named, resolve, shown, swapped
 from judges.rubric.prompt import read_user_message
-from judges.serve.server.child import ChildServer
+from judges.serve.child import ChildServer
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 VERDICT = '{"rationale": "Same.", "tier": "same"}'

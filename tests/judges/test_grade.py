@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from judges import JudgeConfig, JudgeRequest, make_judge
 from judges.client.backends import ROWS
 from judges.client.wire import Reply, read_reply
-from judges.rubric.rubric.reasoning import without_reasoning
+from judges.rubric.reasoning import without_reasoning
 from judges.rubric.reply import grade_logprobs, grade_reply, read_claims
 from judges.rubric.rubric import load_rubric, shipped_rubrics
 from judges.verdict import FREE, FaultCause, Faulty

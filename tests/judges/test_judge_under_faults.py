@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, make_judge
-from judges.serve.server.child import ChildServer
-from judges.serve.server.misbehave import KINDS, parse_faults
+from judges.serve.child import ChildServer
+from judges.serve.misbehave import KINDS, parse_faults
 
 TRUE_TIER = {"Vitamin C": "same", "I like cats.": "off_domain", "": "incoherent"}
 

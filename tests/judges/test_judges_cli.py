@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from judges.serve.server.child import ChildServer
+from judges.serve.child import ChildServer
 
 ROWS = [
     {"id": 1, "question": "Q?", "truth": "Vitamin C", "answer": "It is vitamin C."},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.client.wire import Reply
 from judges.commands.preflight import Workload, estimate
-from judges.rubric.rubric.lineup import (
+from judges.rubric.lineup import (
     anything_said,
     letters_shown,
     line_up,
@@ -23,7 +23,7 @@ from judges.rubric.rubric.lineup import (
 )
 from judges.rubric.prompt import neutralise
 from judges.rubric.rubric import load_rubric
-from judges.rubric.rubric.words import says, words_of
+from judges.rubric.words import says, words_of
 from judges.verdict import FREE, Faulty
 
 SCURVY = JudgeRequest(

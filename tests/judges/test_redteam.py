@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeRequest
-from judges.rubric.rubric.lineup import read_lineup, stated
+from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.prompt import neutralise
 from judges.rubric.rubric import load_rubric
-from judges.rubric.rubric.words import words_of
+from judges.rubric.words import words_of
 from judges.trust.attacks import cross, load_patterns, says_truth
 from judges.trust.labelled import SHIPPED, Fields, read_labelled
 from judges.trust.redteam import RedteamConfig, failures, main, questions_of, run

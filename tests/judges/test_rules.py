@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from judges.serve.server.rules import Known, grade, load_known
+from judges.serve.rules import Known, grade, load_known
 
 KNOWN = Known(
     [

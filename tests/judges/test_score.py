@@ -17,7 +17,7 @@ from judges import JudgeConfig, JudgeRequest, Scored
 from judges.commands.in_turn import ASKED_AGAIN, in_turn, judge_all
 from judges.commands.score import main
 from judges.judge import wait_until_alive
-from judges.serve.server.child import ChildServer
+from judges.serve.child import ChildServer
 
 VERDICT = '{"rationale": "So.", "tier": "same"}'
 OWN = JudgeConfig(backend="custom", model="m", url="http://127.0.0.1:9/v1")
