@@ -11,8 +11,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,11 +122,10 @@ def load_rubric(name: str) -> Rubric:
         )
     data = _read(path)
     rubric = _rubric(path, data)
-    siblings = {
-        lang: _rubric(path.parent / f"{other}.toml", _read(path.parent / f"{other}.toml"))
-        for lang, other in cast(dict[str, str], data.get("siblings", {})).items()
-    }
-    for other in siblings.values():
+    siblings: dict[str, Rubric] = {}
+    for lang, name in data.get("siblings", {}).items():
+        beside = path.parent / f"{name}.toml"
+        siblings[lang] = other = _rubric(beside, _read(beside))
         if [(t.label, t.score) for t in other.tiers] != [(t.label, t.score) for t in rubric.tiers]:
             raise ValueError(
                 f"rubric {rubric.name}: its sibling {other.name} has other labels or scores. "
@@ -135,15 +134,7 @@ def load_rubric(name: str) -> Rubric:
     if not siblings:
         return rubric
     shas = [rubric.sha, *(other.sha for other in siblings.values())]
-    return Rubric(
-        name=rubric.name,
-        lang=rubric.lang,
-        task=rubric.task,
-        tiers=rubric.tiers,
-        template=rubric.template,
-        sha=_sha(shas),
-        siblings={rubric.lang: rubric, **siblings},
-    )
+    return replace(rubric, sha=_sha(shas), siblings={rubric.lang: rubric, **siblings})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -158,42 +149,41 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _rubric(path: Path, data: dict[str, Any]) -> Rubric:
-    _refuse_unknown(f"rubric {path}", data, {"lang", "task", "tiers", "siblings", "template"})
+    where = f"rubric {path}"
+    _check_keys(where, data, known=("lang", "task", "tiers", "siblings", "template"))
     for key in ("lang", "task", "tiers"):
         if not data.get(key):
-            raise ValueError(f"rubric {path}: `{key}` is missing")
-    for key in ("lang", "task"):
-        _need_text(f"rubric {path}", key, data[key])
+            raise ValueError(f"{where}: `{key}` is missing")
+    _check_texts(where, data, ("lang", "task"))
     for key in ("siblings", "template"):
         if not isinstance(table := data.get(key, {}), dict):
-            raise ValueError(f"rubric {path}: `{key}` is {table!r}: write it as a table, [{key}]")
-        for name, text in cast(dict[str, object], table).items():
-            _need_text(f"rubric {path}, {key}", name, text)
-    tiers = tuple(_tier(path, row) for row in _tables(f"rubric {path}", "tiers", data["tiers"]))
+            raise ValueError(f"{where}: `{key}` is {table!r}: write it as a table, [{key}]")
+        _check_texts(f"{where}, {key}", cast(dict[str, Any], table))
+    tiers = tuple(_tier(where, row) for row in _tables(where, "tiers", data["tiers"]))
     labels = [tier.label for tier in tiers]
     if len(set(labels)) != len(labels):
-        raise ValueError(f"rubric {path}: two tiers have the same label; labels are {labels}")
-    if not 2 <= len(tiers) <= len(LETTERS):
-        raise ValueError(f"rubric {path}: {len(tiers)} tiers; it needs 2 to {len(LETTERS)}")
-    words = {"lang": data["lang"], "task": data["task"], "tiers": data["tiers"]}
+        raise ValueError(f"{where}: two tiers have the same label; labels are {labels}")
+    if len(tiers) < 2:
+        raise ValueError(f"{where}: one tier says nothing about an answer; give it two or more")
     return Rubric(
         name=path.stem,
         lang=data["lang"],
         task=data["task"].strip(),
         tiers=tiers,
         template=_template(data["lang"], data.get("template", {})),
-        sha=_sha(words),
+        sha=_sha({key: data[key] for key in ("lang", "task", "tiers")}),
     )
 
 
-def _refuse_unknown(where: str, table: dict[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(table) - known):
+def _check_keys(where: str, table: dict[str, Any], known: Iterable[str]) -> None:
+    if unknown := sorted(set(table) - set(known)):
         raise ValueError(f"{where}: unknown key {unknown[0]!r}; use {', '.join(sorted(known))}")
 
 
-def _need_text(where: str, key: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: `{key}` is {value!r}: it must be text, in quotes")
+def _check_texts(where: str, table: dict[str, Any], keys: Iterable[str] | None = None) -> None:
+    for key in table if keys is None else keys:
+        if not isinstance(table[key], str):
+            raise ValueError(f"{where}: `{key}` is {table[key]!r}: it must be text, in quotes")
 
 
 def _tables(where: str, key: str, value: object) -> list[dict[str, Any]]:
@@ -203,45 +193,40 @@ def _tables(where: str, key: str, value: object) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], tables)
 
 
-def _examples(where: str, value: object) -> tuple[Example, ...]:
+def _example(where: str, row: dict[str, Any]) -> Example:
     wanted = tuple(Example.__dataclass_fields__)
-    rows = _tables(where, "tiers.examples", value)
-    for row in rows:
-        if set(row) != set(wanted):
-            raise ValueError(
-                f"{where} has an example of {', '.join(row) or 'nothing'}; it needs "
-                f"{', '.join(wanted)} and nothing else"
-            )
-        for key in wanted:
-            _need_text(f"{where}, an example", key, row[key])
-    return tuple(Example(**row) for row in rows)
-
-
-def _tier(path: Path, row: dict[str, Any]) -> Tier:
-    label = row.get("label")
-    if not isinstance(label, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", label):
+    if set(row) != set(wanted):
         raise ValueError(
-            f"rubric {path}: tier label {label!r} must be lower-case letters, digits and _"
+            f"{where} has an example of {', '.join(row) or 'nothing'}; it needs "
+            f"{', '.join(wanted)} and nothing else"
         )
+    _check_texts(f"{where}, an example", row)
+    return Example(**row)
+
+
+def _tier(where: str, row: dict[str, Any]) -> Tier:
+    label, score, rules = row.get("label"), row.get("score"), row.get("rules", [])
+    if not isinstance(label, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", label):
+        raise ValueError(f"{where}: tier label {label!r} must be lower-case letters, digits and _")
     if label == "fault":
-        raise ValueError(f"rubric {path}: a tier cannot be called fault: that is no verdict at all")
-    score = row.get("score")
+        raise ValueError(f"{where}: a tier cannot be called fault: that is no verdict at all")
+    where = f"{where}: tier {label}"
     if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-        raise ValueError(f"rubric {path}: tier {label} has score {score!r}; it must be a number")
+        raise ValueError(f"{where} has score {score!r}; it must be a number")
     if not row.get("meaning"):
-        raise ValueError(f"rubric {path}: tier {label} has no `meaning`; say when it applies")
-    where = f"rubric {path}: tier {label}"
-    _need_text(where, "meaning", row["meaning"])
-    _refuse_unknown(where, row, set(Tier.__dataclass_fields__))
-    if not isinstance(rules := row.get("rules", []), list):
+        raise ValueError(f"{where} has no `meaning`; say when it applies")
+    _check_texts(where, row, ["meaning"])
+    _check_keys(where, row, known=Tier.__dataclass_fields__)
+    if not isinstance(rules, list):
         raise ValueError(f"{where}: `rules` is {rules!r}: it must be a list, such as ['same']")
     if unknown := [rule for rule in cast(list[object], rules) if rule not in RULES]:
         raise ValueError(f"{where} has rules {unknown}; known are {', '.join(RULES)}")
+    examples = _tables(where, "tiers.examples", row.get("examples", []))
     return Tier(
         label=label,
         score=float(score),
         meaning=row["meaning"].strip(),
-        examples=_examples(where, row.get("examples", [])),
+        examples=tuple(_example(where, example) for example in examples),
         rules=tuple(cast(list[str], rules)),
     )
 

@@ -70,6 +70,12 @@ def test_any_number_of_tiers_and_any_scores(tmp_path):
     assert [(tier.label, tier.score) for tier in rubric.tiers] == [("yes", 10.0), ("no", -3.5)]
 
 
+def test_there_may_be_more_tiers_than_letters(tmp_path):
+    tiers = "".join(f'[[tiers]]\nlabel = "t{i}"\nscore = {i}\nmeaning = "M."\n' for i in range(40))
+    rubric = load_rubric(write(tmp_path, f'lang = "en"\ntask = "Grade."\n{tiers}'))
+    assert len(rubric.tiers) == 40
+
+
 def test_the_hash_follows_the_words_and_not_the_spacing(tmp_path):
     plain = load_rubric(write(tmp_path, TWO_TIERS, "a.toml"))
     spaced = load_rubric(write(tmp_path, "# a comment\n" + TWO_TIERS + "\n\n", "b.toml"))
