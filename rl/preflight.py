@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from judges import JudgeConfig
-from judges.commands.preflight import Workload, describe, estimate
+from judges.commands.estimate import Workload, estimate
+from judges.commands.preflight import describe
 from rl.config import GSPOConfig, RunConfig
 from rl.data import data_file, load_rows
 from rl.gspo.refusals import check_batch, check_data

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.client.wire import Reply
-from judges.commands.preflight import Workload, estimate
+from judges.commands.estimate import Workload, estimate
 from judges.rubric.lineup import (
     anything_said,
     letters_shown,

@@ -6,7 +6,8 @@ import pytest
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.budget import Budget
-from judges.commands.preflight import Workload, describe, estimate, main
+from judges.commands.estimate import Workload, estimate
+from judges.commands.preflight import describe, main
 from judges.rubric.lineup import read_lineup, stated
 
 WORK = Workload(prompts=4, group_size=8, steps=10, answer_tokens=50)
