@@ -128,10 +128,24 @@ class Judge:
         return True
 
     async def wait_until_alive(
-        self, *, on_pause: Callable[[], None], on_resume: Callable[[float], None]
+        self,
+        *,
+        on_pause: Callable[[], None],
+        on_resume: Callable[[float], None],
+        every_s: float = 5.0,
+        longest_s: float = 60.0,
     ) -> None:
         """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
-        await wait_until_alive(self.is_alive, on_pause=on_pause, on_resume=on_resume)
+        if await self.is_alive():
+            return
+        loop = asyncio.get_running_loop()
+        paused_at = loop.time()
+        on_pause()
+        await asyncio.sleep(every_s)
+        while not await self.is_alive():
+            every_s = min(every_s * 1.5, longest_s)
+            await asyncio.sleep(every_s)
+        on_resume(loop.time() - paused_at)
 
     def stats(self) -> JudgeStats:
         return self._tally.snapshot(self._chats)
@@ -207,26 +221,3 @@ async def _scored(asked: Sequence[Awaitable[Scored]]) -> tuple[list[Scored], lis
         [outcome for outcome in outcomes if isinstance(outcome, Scored)],
         [outcome for outcome in outcomes if isinstance(outcome, Faulty)],
     )
-
-
-async def wait_until_alive(
-    probe: Callable[[], Awaitable[bool]],
-    *,
-    on_pause: Callable[[], None],
-    on_resume: Callable[[float], None],
-    every_s: float = 5.0,
-    longest_s: float = 60.0,
-) -> None:
-    """Return once `probe` says yes. Alerts once on the way down and once on the way up."""
-    if await probe():
-        return
-    loop = asyncio.get_running_loop()
-    paused_at = loop.time()
-    on_pause()
-    wait_s = every_s
-    while True:
-        await asyncio.sleep(wait_s)
-        if await probe():
-            break
-        wait_s = min(wait_s * 1.5, longest_s)
-    on_resume(loop.time() - paused_at)

@@ -1,9 +1,7 @@
 """The breaker under a clock of our own, and the wait for a judge that is down."""
 
-import asyncio
-
+from judges import JudgeConfig, make_judge
 from judges.client.limits import Breaker, Pass
-from judges.judge import wait_until_alive
 
 
 def opened(rest_s: float = 2.0) -> Breaker:
@@ -61,32 +59,28 @@ def test_a_probe_that_is_given_up_leaves_its_place_to_another():
     assert breaker.admit(2.0) is Pass.PROBE
 
 
-def test_the_wait_for_a_dead_judge_alerts_once_and_tells_how_long_it_was():
+def test_the_wait_for_a_dead_judge_alerts_once_and_tells_how_long_it_was(in_virtual_time):
     alive = iter([False, False, False, True])
     told: list[object] = []
 
     async def probe() -> bool:
         return next(alive)
 
-    async def run() -> None:
-        await wait_until_alive(
-            probe,
-            on_pause=lambda: told.append("paused"),
-            on_resume=lambda seconds: told.append(seconds),
-            every_s=0.01,
-        )
-
-    asyncio.run(run())
-    assert told[0] == "paused"
-    assert told[1] >= 0.03
-    assert len(told) == 2
+    judge = make_judge(JudgeConfig())
+    judge.is_alive = probe
+    in_virtual_time(
+        judge.wait_until_alive(on_pause=lambda: told.append("paused"), on_resume=told.append)
+    )
+    assert told == ["paused", 5.0 + 7.5 + 11.25]
 
 
-def test_a_judge_that_is_alive_is_not_waited_for_and_nobody_is_told():
+def test_a_judge_that_is_alive_is_not_waited_for_and_nobody_is_told(in_virtual_time):
     async def probe() -> bool:
         return True
 
     def unexpected(*_: object) -> None:
         raise AssertionError
 
-    asyncio.run(wait_until_alive(probe, on_pause=unexpected, on_resume=unexpected))
+    judge = make_judge(JudgeConfig())
+    judge.is_alive = probe
+    in_virtual_time(judge.wait_until_alive(on_pause=unexpected, on_resume=unexpected))

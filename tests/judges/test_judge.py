@@ -12,7 +12,6 @@ from judges import (
     JudgeFault,
     JudgeRequest,
     Scored,
-    judge,
     make_judge,
 )
 from judges.client.budget import BudgetExceeded
@@ -255,7 +254,7 @@ def test_what_is_missing_at_the_deadline_is_a_fault_and_the_rest_is_kept(says):
     assert all(isinstance(verdict, JudgeFault) for verdict in late)
 
 
-def test_a_dead_judge_is_waited_for_and_both_ends_are_told(says, monkeypatch, tmp_path):
+def test_a_dead_judge_is_waited_for_and_both_ends_are_told(says, tmp_path):
     told = []
 
     async def go():
@@ -269,10 +268,11 @@ def test_a_dead_judge_is_waited_for_and_both_ends_are_told(says, monkeypatch, tm
 
     async def wait(judge):
         await judge.wait_until_alive(
-            on_pause=lambda: told.append("paused"), on_resume=lambda s: told.append("resumed")
+            on_pause=lambda: told.append("paused"),
+            on_resume=lambda s: told.append("resumed"),
+            every_s=0.05,
         )
 
-    monkeypatch.setattr(judge.wait_until_alive, "__kwdefaults__", {"every_s": 0.05, "longest_s": 1})
     stats = asyncio.run(go())
     assert told == ["paused", "resumed"]
     assert stats.requests == 0  # its probes are not the run's requests

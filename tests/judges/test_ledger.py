@@ -2,21 +2,14 @@
 
 import asyncio
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges import JudgeConfig, JudgeRequest, Scored, make_judge
+from judges import JudgeRequest
 from judges.client.ledger import Ledger, LedgerError, Setup, without_secrets
 from judges.verdict import FaultCause, Usage
 
@@ -173,130 +166,6 @@ def test_a_ledger_that_cannot_be_written_says_so_to_everyone_and_loses_nothing_b
     found, lost = with_ledger(tmp_path / "l.sqlite", write)
     assert found is not None
     assert lost is None
-
-
-RUN = """
-    import asyncio, sys
-    from judges import JudgeConfig, JudgeRequest, Scored, make_judge
-
-    async def main(url, ledger, count):
-        config = JudgeConfig(
-            backend="custom", model="m", url=url, ledger=ledger, max_in_flight=8, deadline_s=60
-        )
-        async with make_judge(config) as judge:
-            async def one(n):
-                verdict = await judge.score_one(
-                    JudgeRequest(question=f"Q{n}?", truth="T", answer="A")
-                )
-                assert isinstance(verdict, Scored), verdict
-                print(n, flush=True)
-            await asyncio.gather(*(one(n) for n in range(count)))
-
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
-"""
-VERDICT = {"rationale": "The same.", "tier": "same"}
-COMPLETION = {
-    "choices": [{"message": {"content": json.dumps(VERDICT)}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 10, "completion_tokens": 5},
-}
-
-
-class Judge:
-    """Counts what it was paid for, by question, and remembers every header."""
-
-    def __init__(self) -> None:
-        self.paid: list[str] = []
-
-    async def __aenter__(self):
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.answer)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-        return self
-
-    async def __aexit__(self, *_):
-        await self._runner.cleanup()
-
-    async def answer(self, request):
-        prompt = (await request.json())["messages"][1]["content"]
-        self.paid.append(prompt.split("Q", 1)[1].split("?")[0])
-        await asyncio.sleep(0.05)
-        return web.json_response(COMPLETION)
-
-
-async def run_until(judge: Judge, ledger: Path, count: int, *, kill_after: int | None) -> int:
-    """A run in a process of its own, killed with no warning after so many verdicts."""
-    root = Path(__file__).parents[2]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", textwrap.dedent(RUN), judge.url, str(ledger), str(count)),
-        stdout=subprocess.PIPE,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    verdicts = 0
-    while await process.stdout.readline():
-        verdicts += 1
-        if verdicts == kill_after:
-            process.send_signal(signal.SIGKILL)
-            break
-    await process.wait()
-    return verdicts
-
-
-@pytest.mark.parametrize("kill_after", [1, 13])
-def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(tmp_path, kill_after):
-    async def run():
-        path = tmp_path / "ledger.sqlite"
-        async with Judge() as judge:
-            await run_until(judge, path, 40, kill_after=kill_after)
-            paid_before = list(judge.paid)
-            async with Ledger(path) as ledger:
-                asked, closed = ledger._reader.execute(
-                    "SELECT total(kind = 'asked'), total(kind != 'asked') FROM events"
-                ).fetchone()
-                left_open = asked - closed
-                stored = ledger._reader.execute(
-                    "SELECT count(*) FROM events WHERE kind = 'scored'"
-                ).fetchone()[0]
-            # Whatever reached the judge was written down before, and nothing handed out is lost.
-            assert stored >= kill_after
-            assert len(paid_before) <= stored + left_open
-            assert left_open <= 8
-            assert await run_until(judge, path, 40, kill_after=None) == 40
-            twice = len(judge.paid) - len(set(judge.paid))
-            assert len(set(judge.paid)) == 40
-            assert twice <= left_open
-            assert len(judge.paid) - len(paid_before) == 40 - stored
-            paid = len(judge.paid)
-            assert await run_until(judge, path, 40, kill_after=None) == 40
-            assert len(judge.paid) == paid
-
-    asyncio.run(run())
-
-
-def test_no_key_and_no_header_is_in_the_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("MY_JUDGE_KEY", "sk-very-secret")
-
-    async def run():
-        async with Judge() as judge:
-            config = JudgeConfig(
-                backend="custom",
-                model="m",
-                url=judge.url.replace("//", "//user:sk-very-secret@"),
-                key_env="MY_JUDGE_KEY",
-                ledger=str(tmp_path / "l.sqlite"),
-            )
-            async with make_judge(config) as client:
-                (verdict,) = await client.score([replace(REQUEST, question="Q1?")])
-                assert isinstance(verdict, Scored)
-                for file in tmp_path.iterdir():  # with what is still in the write-ahead log
-                    content = file.read_bytes()
-                    assert b"sk-very-secret" not in content
-                    assert b"uthorization" not in content
-
-    asyncio.run(run())
 
 
 def test_every_attempt_that_was_not_closed_may_have_been_billed(tmp_path):

@@ -16,7 +16,7 @@ from aiohttp import web
 from judges import JudgeConfig, JudgeRequest, Scored
 from judges.commands.in_turn import ASKED_AGAIN, in_turn, judge_all
 from judges.commands.score import main
-from judges.judge import wait_until_alive
+from judges.judge import Judge
 from judges.serve.child import ChildServer
 
 VERDICT = '{"rationale": "So.", "tier": "same"}'
@@ -220,8 +220,8 @@ def test_a_budget_that_is_spent_names_the_flag_of_this_command(tmp_path, capsys)
 def test_a_judge_that_goes_down_is_waited_for_and_all_it_missed_is_asked_again(
     scripted_judge, chat_completion, monkeypatch, capsys
 ):
-    soon = functools.partial(wait_until_alive, every_s=0.05)
-    monkeypatch.setattr("judges.judge.wait_until_alive", soon)
+    soon = functools.partialmethod(Judge.wait_until_alive, every_s=0.05)
+    monkeypatch.setattr(Judge, "wait_until_alive", soon)
     asked = itertools.count()
 
     def answer(body):
