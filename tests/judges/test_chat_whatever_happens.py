@@ -19,7 +19,7 @@ from judges.client.chat import Answer
 from judges.client.http import ConnectFailed, HttpReply, Reset, TimedOut
 from judges.client.ledger import Ledger
 from judges.client.wire import Ask
-from judges.prompt import Prompt
+from judges.rubric.prompt import Prompt
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
 REQUEST = JudgeRequest(question="Q?", truth="T", answer="A")
