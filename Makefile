@@ -7,11 +7,12 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart test test-trl115 check format smoke bench clean
+.PHONY: help setup quickstart test test-quick test-trl115 check format smoke bench clean
 
 help:
 	@echo "make quickstart   train a small model from a judge, 2 cores, no key; ARGS=\"...\" for flags"
-	@echo "make test         the whole suite"
+	@echo "make test         the whole suite; ARGS=\"...\" for pytest"
+	@echo "make test-quick   what takes a minute: no vLLM, no whole runs"
 	@echo "make test-trl115  the update's tests with the oldest TRL of our range"
 	@echo "make check        formatting, lint, types"
 	@echo "make smoke        two steps of the real thing: vLLM, judge over HTTP, hot swap"
@@ -28,7 +29,10 @@ quickstart: $(READY)
 	@$(RUN) -m experiments.quickstart $(ARGS)
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-quick: $(READY)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 # TRL 1.15 is what unsloth takes. It is laid over the environment, not installed into it.
 test-trl115: $(READY) build/trl115

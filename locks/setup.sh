@@ -61,6 +61,9 @@ fi
 uv --no-deps -r "$VENV/locked.txt" || stop "$failed"
 uv --no-deps --no-build-isolation -e . || stop "$failed"
 
-works() { "$python" -c "$1" 2>"$VENV/import.log" || stop "the packages are installed, but '$1' fails: $(tail -n 1 "$VENV/import.log"). Remove $VENV and run make setup again; if it stays so, $2"; }
+# Importing also compiles, once: a machine may be told to keep no compiled modules, and would then
+# compile all of torch and vLLM again in every process.
+works() { env -u PYTHONDONTWRITEBYTECODE "$python" -c "$1" >"$VENV/import.log" 2>&1 || stop "the packages are installed, but '$1' fails: $(tail -n 1 "$VENV/import.log"). Remove $VENV and run make setup again; if it stays so, $2"; }
 works "import torch" "torch has no build for this machine"
-[ "$system" != Linux ] || works "import vllm" "train without vLLM: --rollout.engine transformers"
+works "import datasets, peft, transformers, trl.trainer.grpo_trainer, wandb" "a package has no build for this machine"
+[ "$system" != Linux ] || works "import vllm, vllm.entrypoints.openai.api_server, vllm.v1.engine.core" "train without vLLM: --rollout.engine transformers"

@@ -61,6 +61,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_in_their_order(clone):
     assert RUNS[0] == "make quickstart"
     for command in RUNS:

@@ -139,12 +139,9 @@ def _served_rank(rank: int) -> str:
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
-    cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
-    # vLLM keeps a core for itself, which is right where there are many and half of them here.
-    bound = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))} if len(cores) <= 4 else {}
     return (
         without_ranks(dict(os.environ))
-        | bound
+        | _threads()
         | {
             "TETHERED_TO": str(os.getpid()),
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
@@ -152,9 +149,20 @@ def _environment(settings: ServerSettings) -> dict[str, str]:
             "VLLM_NO_USAGE_STATS": "1",
             # trainer and sampler take turns on the same cores: whoever waits must not spin
             "OMP_WAIT_POLICY": "PASSIVE",
-            # the run may have been told to use one thread; the server has cores of its own to bind
-            "OMP_NUM_THREADS": str(len(cores)),
         }
+    )
+
+
+def _threads() -> dict[str, str]:
+    """On how many cores the CPU engine computes, and which, unless the environment says."""
+    if "VLLM_CPU_OMP_THREADS_BIND" in os.environ or sys.platform != "linux":
+        return {}
+    cores = sorted(os.sched_getaffinity(0))
+    # The run may have been told to use one thread; the server has cores of its own to bind.
+    threads = {"OMP_NUM_THREADS": str(len(cores))}
+    # vLLM keeps a core for itself, which is right where there are many and half of them here.
+    return threads | (
+        {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))} if len(cores) <= 4 else {}
     )
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from experiments.bench.judge_client import compare, stub
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def url():

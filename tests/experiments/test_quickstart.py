@@ -17,6 +17,8 @@ import pytest
 from rl.rollout.vllm_server import why_no_vllm
 from rl.runlog import Run, read_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "--gspo.generations 2 --gspo.prompts 4 --gspo.group-size 4 --gspo.minibatches 2 "
@@ -84,6 +86,7 @@ class Started:
                     yield (process / "cmdline").read_text().replace("\0", " ")
 
 
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
 def test_two_generations_through_vllm_with_hot_swap_and_the_judge_over_http(tmp_path):
     started = Started(tmp_path, SMALL)
@@ -200,6 +203,7 @@ def test_a_run_interrupted_before_it_began_says_so(tmp_path):
     assert started.survivors() == []
 
 
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_a_run_that_is_ended_while_vllm_starts(tmp_path, how):
@@ -212,6 +216,7 @@ def test_nothing_outlives_a_run_that_is_ended_while_vllm_starts(tmp_path, how):
     assert started.survivors() == []
 
 
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
 def test_a_vllm_that_dies_at_start_is_one_sentence_with_a_way_out(tmp_path):
     started = Started(tmp_path, [*SMALL, "--rollout.cache-gib", "4000"])

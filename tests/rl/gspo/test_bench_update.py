@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("trl", minversion="1.16", reason="TRL 1.15 needs Triton for its own head")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 

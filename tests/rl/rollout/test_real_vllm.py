@@ -19,7 +19,11 @@ from rl.rollout.engine import EngineError, Sampling
 from rl.rollout.vllm_client import VllmEngine
 from rl.rollout.vllm_server import ServerSettings, VllmServer, why_no_vllm
 
-pytestmark = pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("vllm"),
+    pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}"),
+]
 CONFIG = PolicyConfig(lora_rank=8, lora_alpha=16, dtype="float32")
 SAMPLING = Sampling(max_new_tokens=4, temperature=1.0, seed=0)
 

@@ -66,6 +66,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_all_that_is_tethered_ends_with_a_parent_that_is_killed_outright(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
