@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +21,10 @@ from judges.commands.flags import (
     write_json,
 )
 from judges.commands.in_turn import judge_all
+from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig
-from judges.rubric.rubric import Rubric, load_rubric
-from judges.stats import JudgeStats
+from judges.rubric.rubric import load_rubric
 from judges.trust.agreement import Estimate
 from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, roc
 from judges.trust.labelled import (
@@ -67,6 +67,7 @@ class CalibrateConfig:
 class Calibration:
     judge: Mapping[str, str | bool]
     file: str
+    tiers: Sequence[str]
     right_from: float
     overall: Agreement
     by_lang: Mapping[str, Agreement]
@@ -81,37 +82,6 @@ class Calibration:
     usd: float
 
 
-def calibration(
-    config: CalibrateConfig,
-    rubric: Rubric,
-    outcomes: Sequence[Outcome],
-    stats: JudgeStats,
-    seconds: float,
-) -> Calibration:
-    cut = right_from(rubric, config.right_from)
-    langs = sorted({each.row.request.lang for each in outcomes})
-    by_lang = {lang: [o for o in outcomes if o.row.request.lang == lang] for lang in langs}
-    return Calibration(
-        judge=described(config.judge),
-        file=Path(config.file).name,
-        right_from=cut,
-        overall=compare(outcomes, rubric, cut, seed=config.seed),
-        by_lang={
-            lang: compare(rows, rubric, cut, seed=config.seed)
-            for lang, rows in by_lang.items()
-            if len(langs) > 1
-        },
-        confusion=confusion(outcomes),
-        roc=roc(outcomes),
-        p50_s=stats.p50_s,
-        p95_s=stats.p95_s,
-        seconds=seconds,
-        input_tokens=stats.usage.input_tokens,
-        output_tokens=stats.usage.output_tokens,
-        usd=stats.usage.usd,
-    )
-
-
 def described(judge: JudgeConfig) -> dict[str, str | bool]:
     return {
         "backend": judge.backend,
@@ -122,17 +92,17 @@ def described(judge: JudgeConfig) -> dict[str, str | bool]:
     }
 
 
-FIGURES: tuple[tuple[str, Callable[[Agreement], Estimate]], ...] = (
-    ("right or wrong", lambda figures: figures.accuracy),
-    ("  with faults as misses", lambda figures: figures.accuracy_faults_missed),
-    ("the very tier", lambda figures: figures.tier_accuracy),
-    ("  with faults as misses", lambda figures: figures.tier_accuracy_faults_missed),
-    ("AUC", lambda figures: figures.auc),
-    ("weighted kappa", lambda figures: figures.kappa),
+FIGURES = (
+    ("right or wrong", "accuracy"),
+    ("  with faults as misses", "accuracy_faults_missed"),
+    ("the very tier", "tier_accuracy"),
+    ("  with faults as misses", "tier_accuracy_faults_missed"),
+    ("AUC", "auc"),
+    ("weighted kappa", "kappa"),
 )
 
 
-def as_text(found: Calibration, rubric: Rubric) -> str:
+def as_text(found: Calibration) -> str:
     columns = {"all": found.overall, **found.by_lang}
     lines = [
         " ".join(f"{key}={value}" for key, value in found.judge.items() if value != ""),
@@ -142,13 +112,13 @@ def as_text(found: Calibration, rubric: Rubric) -> str:
         _row("", columns),
     ]
     for name, figure in FIGURES:
-        lines.append(_row(name, [_spell(figure(each)) for each in columns.values()]))
+        lines.append(_row(name, [_spell(getattr(each, figure)) for each in columns.values()]))
     lines.append(_row("best cut", [_number(each.best_cut) for each in columns.values()]))
     held_out = [_number(each.accuracy_at_held_out_cut) for each in columns.values()]
     lines.append(_row("  right or wrong at a held-out one", held_out))
     counts = f"an answer counts as right from {found.right_from:g}"
     lines += [f"({counts}; brackets hold 95 %, by question)", ""]
-    lines += _confusion_table(found.confusion, rubric)
+    lines += _confusion_table(found)
     seconds = " / ".join(f"{s:.2f} s" for s in (found.p50_s, found.p95_s) if s is not None)
     lines += [
         "",
@@ -159,9 +129,9 @@ def as_text(found: Calibration, rubric: Rubric) -> str:
     return "\n".join(lines)
 
 
-def _confusion_table(table: Mapping[str, Mapping[str, int]], rubric: Rubric) -> list[str]:
-    labels = [label for label in dict.fromkeys((*rubric.labels, *table)) if label in table]
-    said = (*rubric.labels, FAULT)
+def _confusion_table(found: Calibration) -> list[str]:
+    table, said = found.confusion, (*found.tiers, FAULT)
+    labels = [label for label in dict.fromkeys((*found.tiers, *table)) if label in table]
     lines = ["people, down; the judge, across", _row("", said, 12)]
     for label in labels:
         lines.append(_row(label, [str(table[label].get(each, 0)) for each in said], 12))
@@ -186,7 +156,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-async def run(config: CalibrateConfig) -> tuple[Calibration, list[dict[str, object]]]:
+async def run(config: CalibrateConfig) -> tuple[Calibration, list[Row]]:
     rubric = load_rubric(config.judge.rubric)
     cut = right_from(rubric, config.right_from)
     rows = read_labelled(config.file, config.fields, rubric, cut)
@@ -195,10 +165,32 @@ async def run(config: CalibrateConfig) -> tuple[Calibration, list[dict[str, obje
     verdicts, stats = await judge_all(config.judge, [row.request for row in rows])
     seconds = time.perf_counter() - started
     outcomes = [Outcome(row=r, verdict=v) for r, v in zip(rows, verdicts, strict=True)]
-    found = calibration(config, rubric, outcomes, stats, seconds)
-    said: list[dict[str, object]] = [
-        {**asdict(row.request), "label": row.label, **verdict_row(verdict)}
-        for row, verdict in zip(rows, verdicts, strict=True)
+    by_lang: dict[str, list[Outcome]] = {}
+    for each in sorted(outcomes, key=lambda each: each.row.request.lang):
+        by_lang.setdefault(each.row.request.lang, []).append(each)
+
+    def agreement(of: Sequence[Outcome]) -> Agreement:
+        return compare(of, rubric, cut, seed=config.seed)
+
+    found = Calibration(
+        judge=described(config.judge),
+        file=Path(config.file).name,
+        tiers=rubric.labels,
+        right_from=cut,
+        overall=agreement(outcomes),
+        by_lang={lang: agreement(of) for lang, of in by_lang.items() if len(by_lang) > 1},
+        confusion=confusion(outcomes),
+        roc=roc(outcomes),
+        p50_s=stats.p50_s,
+        p95_s=stats.p95_s,
+        seconds=seconds,
+        input_tokens=stats.usage.input_tokens,
+        output_tokens=stats.usage.output_tokens,
+        usd=stats.usage.usd,
+    )
+    said = [
+        {**asdict(each.row.request), "label": each.row.label, **verdict_row(each.verdict)}
+        for each in outcomes
     ]
     return found, said
 
@@ -211,11 +203,10 @@ def main(args: Sequence[str]) -> int:
 def calibrate(config: CalibrateConfig) -> int:
     check_writable(json=config.json, plot=config.plot, ledger=config.judge.ledger)
     found, said = asyncio.run(run(config))
-    rubric = load_rubric(config.judge.rubric)
-    print(as_text(found, rubric))
+    print(as_text(found))
     if config.json:
         write_json(config.json, asdict(found), said)
     if config.plot:
-        page = calibration_html(found.confusion, found.roc, rubric.labels, FAULT)
+        page = calibration_html(found.confusion, found.roc, found.tiers, FAULT)
         write("plot", config.plot, page)
     return 0 if found.overall.scored else 1
