@@ -1,8 +1,9 @@
 """`python -m judges COMMAND`: a thin table; each command's module has `main(args) -> exit code`."""
 
-import difflib
 import importlib
 import sys
+
+from judges.names import did_you_mean
 
 COMMANDS = {
     "score": ("judges.commands.score", "verdicts for a JSONL of questions, truths and answers"),
@@ -27,8 +28,7 @@ def main(args: list[str]) -> int:
         return 0
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(name, COMMANDS)
         print(f"unknown command {name!r}.{hint}\n\n{usage()}", file=sys.stderr)
         return 2
     try:

@@ -7,8 +7,9 @@ the pieces and says where the leading reasoning ends; what follows is the answer
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
+
+from judges.names import did_you_mean
 
 Opening = Literal["open", "closed", "absent"]
 """What the prompt left behind: reasoning under way, reasoning already over, or no word of it."""
@@ -124,9 +125,7 @@ FAMILIES = {
 def family_named(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
-    near = get_close_matches(name, FAMILIES, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ValueError(
-        f"family={name!r} is not a way of marking reasoning that is known here. "
-        f"{hint}Choose one of auto, {', '.join(FAMILIES)}."
+        f"family={name!r} is not a way of marking reasoning that is known here."
+        f"{did_you_mean(name, FAMILIES)} Choose one of auto, {', '.join(FAMILIES)}."
     )

@@ -4,7 +4,6 @@ Prices are US dollars a million tokens as published in 2026; they serve estimate
 your own with judge.usd_per_m_in and judge.usd_per_m_out where they have moved.
 """
 
-import difflib
 import os
 import re
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from judges.config import JudgeConfig, Reasoning
+from judges.names import did_you_mean
 from judges.verdict import Usage
 
 CACHE_WRITE = 1.25
@@ -210,8 +210,7 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
     """
     row = ROWS.get(config.backend)
     if row is None:
-        close = difflib.get_close_matches(config.backend, ROWS, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(config.backend, ROWS)
         raise ValueError(
             f"judge.backend is {config.backend!r}: no such backend.{hint} Known: {', '.join(ROWS)}"
         )

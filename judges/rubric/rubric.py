@@ -6,7 +6,6 @@ all rubrics of one language share is in `templates/`. Both have a hash that goes
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -15,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
+
+from judges.names import did_you_mean
 
 HERE = Path(__file__).parent
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -114,10 +115,8 @@ def load_rubric(name: str) -> Rubric:
     """A shipped rubric by name, or any .toml file by path."""
     path = Path(name) if name.endswith(".toml") else HERE / "rubrics" / f"{name}.toml"
     if not path.is_file():
-        close = difflib.get_close_matches(name, shipped_rubrics(), n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"judge.rubric is {name!r}: no such rubric.{hint} "
+            f"judge.rubric is {name!r}: no such rubric.{did_you_mean(name, shipped_rubrics())} "
             f"Shipped: {', '.join(shipped_rubrics())}; or give a path that ends in .toml"
         )
     data = _read(path)

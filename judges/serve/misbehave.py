@@ -4,7 +4,6 @@ python -m judges serve --faults "429=0.1,hang=0.05,wrong_enum=0.05" --seed 1
 """
 
 import asyncio
-import difflib
 import json
 import math
 import random
@@ -13,6 +12,8 @@ from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
+
+from judges.names import did_you_mean
 
 Completion = dict[str, Any]
 LATENCY_SPREAD = 0.25
@@ -151,8 +152,7 @@ def parse_faults(faults: str) -> dict[str, float]:
     for entry in filter(None, (part.strip() for part in faults.split(","))):
         kind, _, number = entry.partition("=")
         if kind != "all" and kind not in KINDS:
-            close = difflib.get_close_matches(kind, KINDS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(kind, KINDS)
             raise ValueError(f"--faults has {kind!r}.{hint} Known: all, {', '.join(KINDS)}")
         try:
             share = float(number)
