@@ -35,12 +35,12 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
     try:
         launch = parse(experiment, sys.argv[1:], prog=prog, description=description)
         if launch.dry_run:
-            from rl.preflight import preflight
+            from rl.run.preflight import preflight
 
             print(preflight(launch.config), file=sys.stderr)
             print(to_json(launch.config), end="")
             sys.exit(0)
-        from rl.run import run
+        from rl.run.lifecycle import run
 
         sys.exit(
             run(

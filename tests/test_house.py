@@ -26,7 +26,7 @@ ONLY_IN = {
         "rl/rollout/vllm_client.py",
         "experiments/bench/judge_client.py",
     },
-    "wandb": {"rl/tracking.py"},
+    "wandb": {"rl/run/tracking.py"},
     "vllm": set(),
 }
 

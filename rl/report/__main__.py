@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from rl.report import write_report
-from rl.runlog import newest_run
+from rl.run.folder import newest_run
 
 
 def main(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rl.report.panels import Record, Said, Table
-from rl.runlog import Run
+from rl.run.folder import Run
 
 Row = Mapping[str, Any]
 

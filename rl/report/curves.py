@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from rl.report.figures import Line, line_chart, stack_chart
 from rl.report.panels import Record
-from rl.runlog import column
+from rl.run.folder import column
 
 Draw = Callable[[Record], go.Figure | None]
 

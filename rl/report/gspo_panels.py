@@ -8,8 +8,8 @@ from rl.report.cases import best, most_improved, most_worsened, worst
 from rl.report.curves import curves, measured, piled_up
 from rl.report.figures import Line, line_chart, share_chart, stack_chart
 from rl.report.panels import Panel, Record, Section
-from rl.runlog import column
-from rl.summary import mean_reward, tier_shares
+from rl.run.folder import column
+from rl.run.summary import mean_reward, tier_shares
 
 
 def reward(record: Record) -> go.Figure | None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rl.progress import duration
 from rl.report.panels import Record, Tile
-from rl.summary import summarise
+from rl.run.progress import duration
+from rl.run.summary import summarise
 
 Figures = Mapping[str, Any]
 

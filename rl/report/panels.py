@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rl.report.digest import Digest, digest
 from rl.report.palette import tier_colours
-from rl.runlog import Run, read_run
+from rl.run.folder import Run, read_run
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rl.policy import Policy
+from rl.policy.load import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from judges.together import all_to_their_end
 from judges.verdict import OUTAGES
 from rewards.judged import Sample
 from rewards.tiers import Reward
-from rl.data import Prompt
+from rl.data.rows import Prompt
 from rl.rollout.engine import Completion, Engine, Sampling
 
 # Where more of a generation's verdicts than this are missing, there is nothing to learn from it.

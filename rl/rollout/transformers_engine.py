@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from rl.policy import Policy
+from rl.policy.load import Policy
 from rl.rollout.engine import Completion, Sampling
 
 _ROWS_AT_ONCE = 32

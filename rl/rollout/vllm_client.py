@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from rl.policy import Policy
+from rl.policy.load import Policy
 from rl.refusal import Refusal
 from rl.rollout.engine import Completion, EngineError, Sampling
 from rl.rollout.swap_proof import TEXT, SwapProof, hold_base

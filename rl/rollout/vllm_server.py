@@ -15,9 +15,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl.ranks import without_ranks
 from rl.refusal import Refusal
 from rl.rollout.engine import EngineError
+from rl.run.ranks import without_ranks
 
 BASE = "base"
 _STOP_S = 20.0

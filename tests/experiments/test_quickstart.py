@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rl.rollout.vllm_server import why_no_vllm
-from rl.runlog import Run, read_run
+from rl.run.folder import Run, read_run
 
 pytestmark = pytest.mark.slow
 

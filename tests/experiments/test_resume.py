@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.runlog import read_run
+from rl.run.folder import read_run
 
 pytestmark = pytest.mark.slow
 

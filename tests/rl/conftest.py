@@ -8,8 +8,8 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from rl.runlog import RunLog
-from rl.summary import summarise
+from rl.run.folder import RunLog
+from rl.run.summary import summarise
 
 SCORES = {
     "same": 2.0,

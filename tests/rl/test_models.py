@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rl import models
-from rl.models import EMBEDDED, resolve_model
+from rl.policy import models
+from rl.policy.models import EMBEDDED, resolve_model
 
 
 def test_a_folder_and_a_hub_id_are_taken_as_they_are(tmp_path):

@@ -19,7 +19,7 @@ from rl.report.figures import Line, line_chart, smoothed, stack_chart
 from rl.report.page import page as page_of
 from rl.report.palette import DARK_TWINS, PALETTE, tier_colours
 from rl.report.panels import Panel, Record, Said, Section, Table, read_record
-from rl.runlog import RunLog, read_run
+from rl.run.folder import RunLog, read_run
 
 ROOT = Path(__file__).parents[2]
 NAN = float("nan")
@@ -318,7 +318,7 @@ def test_the_command_builds_the_report_again_and_refuses_what_is_no_run(run_copy
 
 REPORT_AND_TELL = """
 import sys
-import rl.report, rl.progress, rl.summary, rl.tracking
+import rl.report, rl.run.progress, rl.run.summary, rl.run.tracking
 print(sorted({"plotly", "jinja2", "scipy", "wandb"} & set(sys.modules)))
 from rl.report.__main__ import main
 main(sys.argv[1:])

@@ -13,7 +13,7 @@ from rl.gspo.refusals import (
     check_reference,
     check_trl,
 )
-from rl.preflight import outlook
+from rl.run.preflight import outlook
 
 
 def refusal(check, *arguments, **options) -> str:

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 
 from rl.config import PolicyConfig
-from rl.models import resolve_model
-from rl.policy import Policy, load_policy, load_tokenizer
+from rl.policy.load import Policy, load_policy, load_tokenizer
+from rl.policy.models import resolve_model
 from rl.refusal import Refusal
 from rl.rollout.engine import EngineError, Sampling
 from rl.rollout.vllm_client import VllmEngine

@@ -17,7 +17,7 @@ from judges.client.budget import BudgetExceeded
 from judges.verdict import OUTAGES
 from rewards import JudgedReward, RewardConfig
 from rewards.tiers import Reward
-from rl.data import Prompt, Row
+from rl.data.rows import Prompt, Row
 from rl.rollout.engine import Completion, Sampling
 from rl.rollout.stream import fault_share, judged_through_outages, sample_and_judge
 

@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig
 
 from rl.config import PolicyConfig
-from rl.policy import load_policy, load_tokenizer
+from rl.policy.load import load_policy, load_tokenizer
 from rl.rollout.engine import Sampling
 from rl.rollout.transformers_engine import TransformersEngine
 

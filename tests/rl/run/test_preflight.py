@@ -4,7 +4,7 @@ import dataclasses
 
 from judges import JudgeConfig
 from rl.config import GSPOConfig, RunConfig
-from rl.preflight import gspo_of
+from rl.run.preflight import gspo_of
 
 
 def test_how_the_judge_grades_says_which_differences_of_rewards_count():

@@ -5,8 +5,8 @@ from statistics import fmean, stdev
 
 import pytest
 
-from rl.runlog import read_run
-from rl.summary import change_interval, mean_reward, summarise, tier_shares
+from rl.run.folder import read_run
+from rl.run.summary import change_interval, mean_reward, summarise, tier_shares
 
 
 def test_training_rewards_are_means_of_the_first_and_last_five_generations():

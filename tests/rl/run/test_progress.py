@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rl.progress import Progress, duration, format_line, print_summary, remaining_s
+from rl.run.progress import Progress, duration, format_line, print_summary, remaining_s
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROW = {
     "generation": 7,
     "seconds": 95.0,
@@ -105,7 +105,7 @@ def on_a_terminal(code: str, columns: int = 80, **environment: str) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
     child = subprocess.Popen(
-        [sys.executable, "-c", f"import signal, sys\nfrom rl.progress import Progress\n{code}"],
+        [sys.executable, "-c", f"import signal, sys\nfrom rl.run.progress import Progress\n{code}"],
         cwd=ROOT,
         env={**inherited, "TERM": "xterm-256color", **environment},
         stdin=theirs,

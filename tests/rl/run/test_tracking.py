@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from rl.report import report_figures
-from rl.runlog import read_run
-from rl.tracking import ROLLOUTS_A_GENERATION, Tracker, spread_sample
+from rl.run.folder import read_run
+from rl.run.tracking import ROLLOUTS_A_GENERATION, Tracker, spread_sample
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = {"gspo": {"learning_rate": 2e-4}}
 
 
@@ -104,7 +104,7 @@ def test_a_run_opened_again_in_its_folder_is_the_same_run(tmp_path: Path):
 TRACK_ONE_ROW = """
 import sys
 from pathlib import Path
-from rl.tracking import Tracker
+from rl.run.tracking import Tracker
 tracker = Tracker(Path(sys.argv[1]), config={}, project="medical", name="run", mode=sys.argv[2])
 tracker.log({"generation": 1})
 tracker.finish()

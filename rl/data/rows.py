@@ -11,7 +11,7 @@ from rl.config import DataConfig
 from rl.names import did_you_mean
 from rl.refusal import Refusal
 
-SHIPPED = Path(__file__).parent.parent / "experiments" / "data"
+SHIPPED = Path(__file__).parents[2] / "experiments" / "data"
 WANTED = '{"question": "...", "answer": "..."}'
 
 

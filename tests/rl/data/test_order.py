@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.order import rows_of
+from rl.data.order import rows_of
 
 seeds = st.integers(0, 2**31)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from judges import JudgeConfig, make_judge
 from rl.config import RunConfig
-from rl.data import Prompt, load_rows, to_prompts
-from rl.policy import context_window, load_tokenizer
-from rl.preflight import judge_of, outlook
-from rl.ranks import rank_count, say
+from rl.data.rows import Prompt, load_rows, to_prompts
+from rl.policy.load import context_window, load_tokenizer
 from rl.refusal import Refusal
 from rl.rollout.vllm_server import check_port, why_no_vllm
+from rl.run.preflight import judge_of, outlook
+from rl.run.ranks import rank_count, say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

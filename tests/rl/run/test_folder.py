@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl.runlog import RunLog, column, newest_run, read_run
+from rl.run.folder import RunLog, column, newest_run, read_run
 
 
 def test_what_is_written_is_read_back(tmp_path: Path):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rl.checkpoint import Checkpoints
 from rl.refusal import Refusal
+from rl.run.checkpoint import Checkpoints
 
 Row = dict[str, Any]
 HeldoutMoment = Literal["before", "after"]

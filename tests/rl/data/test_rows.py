@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rl.config import DataConfig
-from rl.data import load_rows, read_rows, to_prompts
+from rl.data.rows import load_rows, read_rows, to_prompts
 
 
 def written(tmp_path, *lines):

@@ -17,15 +17,9 @@ from typing import Any, NoReturn
 from judges import JudgeConfig, make_judge
 from judges.client.budget import BudgetExceeded
 from judges.client.ledger import Ledger, LedgerError
-from rl.checked import Checked, check
-from rl.checkpoint import Checkpoint, Checkpoints
 from rl.config import RunConfig, recorded
-from rl.drift import drift, made_with
-from rl.models import resolve_model
-from rl.policy import Policy, has_cuda, load_policy, resolved_dtype
-from rl.preflight import gspo_of, with_ledger
-from rl.progress import Progress, print_summary
-from rl.ranks import FirstIsGone, Ranks, is_first, say
+from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
+from rl.policy.models import resolve_model
 from rl.refusal import Refusal
 from rl.report import report_figures, write_report
 from rl.rollout.background import Background
@@ -33,10 +27,16 @@ from rl.rollout.engine import Engine, EngineError
 from rl.rollout.transformers_engine import TransformersEngine
 from rl.rollout.vllm_client import VllmEngine
 from rl.rollout.vllm_server import ServerSettings, VllmServer
-from rl.runlog import RunLog, read_run
-from rl.session import Session
-from rl.summary import summarise
-from rl.tracking import Tracker
+from rl.run.checked import Checked, check
+from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.run.drift import drift, made_with
+from rl.run.folder import RunLog, read_run
+from rl.run.preflight import gspo_of, with_ledger
+from rl.run.progress import Progress, print_summary
+from rl.run.ranks import FirstIsGone, Ranks, is_first, say
+from rl.run.summary import summarise
+from rl.run.tracking import Tracker
+from rl.stages.session import Session
 from rl.trl_names import parse_trl_overrides
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)

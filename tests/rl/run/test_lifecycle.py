@@ -8,10 +8,10 @@ import socket
 import pytest
 
 from experiments.quickstart import QUICKSTART
-from rl import run
-from rl.checked import check
-from rl.preflight import with_ledger
 from rl.refusal import Refusal
+from rl.run import lifecycle as run
+from rl.run.checked import check
+from rl.run.preflight import with_ledger
 
 
 def with_section(name, **values):

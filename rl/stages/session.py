@@ -12,13 +12,11 @@ from judges.judge import Judge
 from judges.stats import JudgeStats
 from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
-from rl.checkpoint import Checkpoints
 from rl.config import RunConfig
-from rl.data import Prompt
+from rl.data.order import rows_of
+from rl.data.rows import Prompt
 from rl.gspo.generation import Generation
-from rl.order import rows_of
-from rl.policy import Policy
-from rl.progress import Progress, duration
+from rl.policy.load import Policy
 from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, Sampling
@@ -30,9 +28,11 @@ from rl.rollout.stream import (
     judged_through_outages,
     sample_and_judge,
 )
-from rl.runlog import HeldoutMoment, RunLog
-from rl.summary import mean_reward
-from rl.tracking import Tracker
+from rl.run.checkpoint import Checkpoints
+from rl.run.folder import HeldoutMoment, RunLog
+from rl.run.progress import Progress, duration
+from rl.run.summary import mean_reward
+from rl.run.tracking import Tracker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

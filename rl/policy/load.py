@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import PolicyConfig
-from rl.models import resolve_model
+from rl.policy.models import resolve_model
 from rl.refusal import Refusal
 
 

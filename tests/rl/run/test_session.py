@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from judges.stats import Tally
-from rl.session import judge_metrics
+from rl.stages.session import judge_metrics
 
 
 def test_a_row_says_what_troubled_the_judge_and_whether_a_panel_was_of_one_mind():

@@ -7,9 +7,9 @@ from judges import JudgeConfig
 from judges.commands.estimate import Workload, estimate
 from judges.commands.preflight import describe
 from rl.config import GSPOConfig, RunConfig
-from rl.data import data_file, load_rows
+from rl.data.rows import data_file, load_rows
 from rl.gspo.refusals import check_batch, check_data
-from rl.ranks import rank_count
+from rl.run.ranks import rank_count
 
 TOLD_BETWEEN_TIERS = 0.05
 """A tenth of the least distance between two tiers of the rubrics here: what is nearer is noise."""

@@ -1,0 +1,1 @@
+"""Owns rows and their order: files to prompts, and which of them a generation asks."""
