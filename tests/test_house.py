@@ -56,6 +56,15 @@ def test_a_room_does_not_know_what_it_must_not(place):
         assert not met, f"{path.relative_to(ROOT)} imports {sorted(met)}"
 
 
+def test_the_client_knows_no_rubric_and_not_how_a_reply_is_graded():
+    known = {"judges.config", "judges.verdict", "judges.rubric.prompt", "judges.rubric.reasoning"}
+    for path in sources("judges/client"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("judges."):
+                is_own = (node.module or "").startswith("judges.client.")
+                assert is_own or node.module in known, f"{path.name} imports {node.module}"
+
+
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_a_package_with_one_home_stays_there(package):
     at = {

@@ -75,6 +75,7 @@ class Chat:
         self._backoff_s = backoff_s
         self._wire = WIRES[backend.wire]
         self._url = endpoint(backend.url or "", self._wire.path)
+        self._url_secrets = secrets_in(self._url)
         self._turn = asyncio.Lock()
         self._gave_logprobs = False
         self._under_way: dict[str, asyncio.Future[Answer[Any] | Faulty | None]] = {}
@@ -106,7 +107,7 @@ class Chat:
         ledger = self.books.ledger
         if ledger and (stored := ledger.find(ask.key)):
             try:
-                return Answer(said=read(read_reply(self.backend, stored.reply)))
+                return Answer(said=read(read_reply(self.backend, stored)))
             except Faulty:
                 if self._http is None:
                     raise
@@ -309,7 +310,7 @@ class Chat:
     def _blotted(self, http: HttpReply) -> HttpReply:
         """Some servers say a key aloud, in their errors."""
         body = http.body
-        for secret in (self.backend.key() or "", *secrets_in(self._url)):
+        for secret in (self.backend.key() or "", *self._url_secrets):
             if secret and (said := secret.encode()) in body:
                 body = body.replace(said, BLOT.encode())
         return http if body is http.body else replace(http, body=body)

@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from typing import ClassVar, Self
 from urllib.request import getproxies, proxy_bypass
 
@@ -38,12 +38,11 @@ _SAID_BY_ALL = {"user-agent": "gspo-judge", "accept-encoding": "identity"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
-    """A whole reply; header names in any case. `shared`: an equal request in flight paid."""
+    """A whole reply; header names in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    shared: bool = False
 
 
 class TransportError(Exception):
@@ -74,6 +73,13 @@ class NotHttp(TransportError):
     cause = FaultCause.BAD_REPLY
 
 
+class NoCookies(CookieJar):
+    """Looking for cookies in a reply costs a twelfth of a request."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
+
+
 class Transport:
     """As many connections as there are requests in flight; idle ones are used again."""
 
@@ -83,8 +89,7 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         _allow_many_sockets()
-        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._client = httpx.AsyncClient(transport=AiohttpTransport(self._tls), cookies=no_cookies)
+        self._client = httpx.AsyncClient(transport=AiohttpTransport(self._tls), cookies=NoCookies())
         return self
 
     async def __aexit__(self, *_: object) -> None:

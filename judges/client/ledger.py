@@ -98,12 +98,6 @@ class Setup:
         return digest.hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    reply: bytes
-    usage: Usage
-
-
 class LedgerError(OSError):
     """The ledger cannot be written, and what cannot be recorded is not to be paid for."""
 
@@ -116,7 +110,7 @@ class Ledger:
         self._together_s = together_s
         self._rows: list[_Row] = []
         self._waiting: list[asyncio.Future[None]] = []
-        self._unsaved: dict[str, Stored] = {}
+        self._unsaved: dict[str, bytes] = {}
         self._saved_at = -math.inf
         self._idle = asyncio.Event()
         self._idle.set()
@@ -162,21 +156,15 @@ class Ledger:
         """Whether `find` would find it, without reading it."""
         return key in self._unsaved or key in self._seq_by_key
 
-    def find(self, key: str) -> Stored | None:
+    def find(self, key: str) -> bytes | None:
         """The scored reply to that key, if there ever was one."""
-        if (unsaved := self._unsaved.get(key)) is not None:
-            return unsaved
-        seq = self._seq_by_key.get(key)
-        if seq is None:
+        if key in self._unsaved:
+            return self._unsaved[key]
+        if (seq := self._seq_by_key.get(key)) is None:
             return None
-        row = self._reader.execute(
-            "SELECT reply, input_tokens, output_tokens, cached_tokens, usd FROM events "
-            "WHERE seq = ?",
-            (seq,),
-        ).fetchone()
-        reply, taken, given, cached, usd = row
-        usage = Usage(input_tokens=taken, output_tokens=given, cached_tokens=cached, usd=usd)
-        return Stored(reply=reply.encode(), usage=usage)
+        row = self._reader.execute("SELECT reply FROM events WHERE seq = ?", (seq,))
+        (reply,) = row.fetchone()
+        return reply.encode()
 
     def asked(
         self,
@@ -198,7 +186,7 @@ class Ledger:
         self, key: str, reply: bytes, usage: Usage = FREE, *, attempt: str | None = None
     ) -> asyncio.Future[None]:
         """Done when it is on disk: hand the verdict out after, not before."""
-        self._unsaved[key] = Stored(reply=reply, usage=usage)
+        self._unsaved[key] = reply
         text = reply.decode("utf-8", "replace")
         return self._append("scored", key, usage, attempt, reply=text)
 
