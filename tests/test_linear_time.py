@@ -75,14 +75,17 @@ def text_of(begin, piece, size):
 
 
 def hold_to_its_length(work, begin, piece, size):
-    """Ten times as long may take thirty times as long; a square would take a hundred."""
+    """Ten times as long may take thirty times as long; a square would take a hundred.
+
+    The machine may be busy: the best of three counts, and one that is quick enough ends them.
+    """
     work(text_of(begin, piece, 1000))
     brief = min(seconds(work, text_of(begin, piece, size // 100)) for _ in range(3))
-    for longer, times in ((size // 10, 2), (size, 1)):
+    for longer in (size // 10, size):
         text = text_of(begin, piece, longer)
-        took = min(seconds(work, text) for _ in range(times))
-        assert took < 30 * max(brief, 1e-3), (work.__name__, begin, piece, longer)
-        brief = took
+        limit = 30 * max(brief, 1e-3)
+        brief = next((s for s in (seconds(work, text) for _ in range(3)) if s < limit), None)
+        assert brief is not None, (work.__name__, begin, piece, longer)
 
 
 @pytest.mark.parametrize("work", [splitting_and_gates, neutralise, reading])

@@ -37,7 +37,7 @@ def test_every_shipped_rubric_loads_and_serves_the_rules_judge(name):
 
 
 def test_the_rubric_of_the_documentation_loads_and_serves_the_rules_judge(tmp_path):
-    docs = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[3] / "docs" / "judges.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```toml\n(.*?)```", docs, flags=re.S)
     load_rubric(write(tmp_path, shown)).check_rules()
 
