@@ -57,7 +57,10 @@ def test_a_room_does_not_know_what_it_must_not(place):
 
 
 def test_the_client_knows_no_rubric_and_not_how_a_reply_is_graded():
-    known = {"judges.config", "judges.verdict", "judges.rubric.prompt", "judges.rubric.reasoning"}
+    known = {
+        *("judges.config", "judges.names", "judges.verdict"),
+        *("judges.rubric.prompt", "judges.rubric.reasoning"),
+    }
     for path in sources("judges/client"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("judges."):

@@ -8,7 +8,7 @@ import pytest
 
 from judges.client.budget import Budget, BudgetExceeded
 from judges.client.chat import Answer
-from judges.client.http import HttpReply
+from judges.client.http import HttpReply, Reset, TimedOut
 from judges.verdict import FaultCause, Faulty
 
 
@@ -169,21 +169,39 @@ def test_what_was_not_billed_is_released_and_what_may_have_been_is_not(troubled,
     asyncio.run(run())
 
 
-def test_each_attempt_that_may_have_been_billed_for_nothing_stays_on_the_bill(troubled, ask_of):
+class Scripted:
+    """A transport that does what it is told to, in virtual time: a status, or an error to raise."""
+
+    def __init__(self, *script, latency_s=0.01):
+        self.script = list(script)
+        self.latency_s = latency_s
+        self.bodies = []
+
+    async def post(self, url, *, body, **_):
+        self.bodies.append(body)
+        await asyncio.sleep(self.latency_s)
+        does = self.script.pop(0) if self.script else 200
+        if isinstance(does, Exception):
+            raise does
+        said = {"choices": [{"message": {"content": "said"}, "finish_reason": "stop"}]}
+        return HttpReply(status=does, headers={}, body=json.dumps(said).encode())
+
+
+def test_each_attempt_that_may_have_been_billed_for_nothing_stays_on_the_bill(
+    make_chat, ask_of, in_virtual_time
+):
     async def spent_after(*script):
         budget = Budget()
-        server = troubled(script=list(script))
-        async with server.chat(budget, timeout_s=0.1) as chat:
-            assert (await ask_of(chat, soon())).said == "said"
+        chat = make_chat(Scripted(*script), budget=budget)
+        assert (await ask_of(chat, soon())).said == "said"
         return budget.spent
 
     async def run():
-        once = await spent_after()
-        thrice = await spent_after("reset", (500, {}), (429, {}), "hang")
-        assert (once.calls, thrice.calls) == (1, 5)
-        assert thrice.usd == pytest.approx(3 * once.usd)
+        return await spent_after(), await spent_after(Reset("r"), 500, 429, TimedOut("t"))
 
-    asyncio.run(run())
+    once, thrice = in_virtual_time(run())
+    assert (once.calls, thrice.calls) == (1, 5)
+    assert thrice.usd == pytest.approx(3 * once.usd)
 
 
 def test_the_pace_holds_calls_back_and_names_those_it_leaves_no_time(troubled, ask_of):
@@ -299,24 +317,19 @@ def test_no_hedging_without_a_share(troubled, ask_of):
     asyncio.run(run())
 
 
-def test_a_hedge_that_was_not_sent_gives_its_money_back(troubled, ask_of):
+def test_a_hedge_that_was_not_sent_gives_its_money_back(make_chat, ask_of, in_virtual_time):
     budget, once = Budget(max_calls=1000), Budget()
 
     async def run():
-        server = troubled()
-        notes = Notes(
-            server, held_up=2
-        )  # the first has left, and the hedge's note is never written
-        async with server.chat(once) as chat:
-            await ask_of(chat, soon())
-        server.bodies.clear()
-        async with server.chat(budget, hedge_share=1.0, ledger=notes) as chat:
-            chat.hedging.late_s = 0.03
-            server.latency_s = 0.3
-            await ask_of(chat, soon())
-            return notes, len(server.bodies), chat.slots.in_flight
+        await ask_of(make_chat(Scripted(), budget=once), soon(), "k")
+        transport = Scripted(latency_s=0.3)
+        notes = Notes(transport, held_up=2)  # the first has left, the hedge's note is never written
+        chat = make_chat(transport, budget=budget, hedge_share=1.0, ledger=notes)
+        chat.hedging.late_s = 0.03
+        await ask_of(chat, soon(), "k")
+        return notes, len(transport.bodies), chat.slots.in_flight
 
-    notes, posts, in_flight = asyncio.run(run())
+    notes, posts, in_flight = in_virtual_time(run())
     assert (len(notes.asked_before), posts, in_flight) == (2, 1, 0)
     assert notes.ended == {"scored": 1, "unsent": 1}
     assert budget.spent == once.spent
