@@ -155,17 +155,23 @@ class Chat:
     async def _admitted(self, tokens: int, deadline: float) -> Pass:
         """One after another, so that the pace is taken at the moment of sending and not before."""
         loop = asyncio.get_running_loop()
+        if not self._turn.locked() and self.pace.starts_at(tokens, loop.time()) <= loop.time():
+            return self._pass(tokens)
         try:
             async with asyncio.timeout_at(deadline), self._turn:
                 wait_s = self.pace.starts_at(tokens, loop.time()) - loop.time()
                 if wait_s > 0 and not self.breaker.refuses(loop.time()):
                     await asyncio.sleep(wait_s)
-                if (admitted := self.breaker.admit(loop.time())) is Pass.NO:
-                    raise Faulty(FaultCause.BREAKER_OPEN, "the judge is down")
-                self.pace.take(tokens, loop.time())
-                return admitted
+                return self._pass(tokens)
         except TimeoutError:
             raise Faulty(FaultCause.DEADLINE, "rpm and tpm leave it no place in time") from None
+
+    def _pass(self, tokens: int) -> Pass:
+        now = asyncio.get_running_loop().time()
+        if (admitted := self.breaker.admit(now)) is Pass.NO:
+            raise Faulty(FaultCause.BREAKER_OPEN, "the judge is down")
+        self.pace.take(tokens, now)
+        return admitted
 
     def _may_hedge(self, tokens: int) -> bool:
         """Only with what is free this instant: a place and the pace. The budget may yet refuse."""
