@@ -1,16 +1,19 @@
 """From a command line to a checked config: the part every experiment's `main()` shares."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import tyro
 
 from judges.client.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
 from rl.trl_names import parse_trl_overrides
+
+if TYPE_CHECKING:
+    from rl.run.lifecycle import Stage
 
 Config = Annotated[RunConfig, tyro.conf.arg(name="")]
 
@@ -30,10 +33,28 @@ class Launch:
     """Print the resolved config, what it will take, and stop."""
 
 
-def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
-    """Parse, check and run `experiment` with the flags given."""
+def gspo(config: RunConfig) -> "Stage":
+    from rl.stages.gspo import GSPOStage
+
+    return GSPOStage(config)
+
+
+def main(
+    experiment: RunConfig,
+    *,
+    prog: str,
+    description: str,
+    stage: Callable[[RunConfig], "Stage"] = gspo,
+    args: Sequence[str] | None = None,
+    subject: str = "",
+) -> NoReturn:
+    """Parse, check and run `experiment` with the flags given.
+
+    `subject` is what stood before the flags, for the line that starts the same again.
+    """
     try:
-        launch = parse(experiment, sys.argv[1:], prog=prog, description=description)
+        given = sys.argv[1:] if args is None else args
+        launch = parse(experiment, given, prog=prog, description=description)
         if launch.dry_run:
             from rl.run.preflight import preflight
 
@@ -44,8 +65,8 @@ def main(experiment: RunConfig, *, prog: str, description: str) -> NoReturn:
 
         sys.exit(
             run(
-                launch.config,
-                experiment=_as_started(),
+                stage(launch.config),
+                experiment=f"{_as_started()} {subject}".strip(),
                 resume=Path(launch.resume) if launch.resume else None,
                 accept_drift=launch.accept_drift,
             )

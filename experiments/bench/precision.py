@@ -85,9 +85,8 @@ def _logps(model: Any, batch: Batch, *, together: int) -> Tensor:
 
 
 def _policy(name: str, dtype: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
     from rl.models import resolve_model
+    from transformers import AutoModelForCausalLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, dtype)

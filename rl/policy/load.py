@@ -41,6 +41,10 @@ class Policy:
             logits_LV = self.model(ids_1L).logits[0, :-1].float()
         return logits_LV.log_softmax(-1).gather(1, ids_1L[0, 1:, None]).squeeze(1).tolist()
 
+    def load_adapter(self, folder: Path) -> None:
+        """Take the weights of an adapter of the same shape over."""
+        self.model.load_adapter(str(folder), "default", is_trainable=True)
+
     def save_adapter(self, folder: Path) -> None:
         """The adapter as PEFT and vLLM read it, and beside it what it belongs to."""
         from safetensors import SafetensorError

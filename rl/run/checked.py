@@ -24,7 +24,8 @@ class Checked:
     starts_vllm: bool
 
 
-def check(config: RunConfig) -> Checked:
+def check(config: RunConfig, *, training: bool = True) -> Checked:
+    """`training` is False where only the held-out questions are asked, of two policies."""
     _check_devices()
     train_rows, heldout_rows = load_rows(config.data)
     judge = judge_of(config)
@@ -43,7 +44,12 @@ def check(config: RunConfig) -> Checked:
         raise Refusal(
             f"every prompt has more than {longest} tokens. Raise --rollout.max-prompt-tokens"
         )
-    say(outlook(config, train=len(train), heldout=len(heldout)))
+    if not (training or heldout):
+        raise Refusal(
+            'there are no questions to ask: mark some rows "split": "heldout", or give a file of '
+            "others with --data.heldout"
+        )
+    say(outlook(config, train=len(train), heldout=len(heldout), training=training))
     return Checked(
         config=config,
         judge=judge,

@@ -1,55 +1,89 @@
-"""One run from config to report: what is opened, in which order, and that all of it is closed.
+"""One run from config to report, whatever is trained or measured in it.
 
-Cheap checks come first: a wrong file, a missing key or a used port is told before weights load.
+A stage brings what is particular. Here is what is the same for all: its folder is made or opened
+again, W&B and the terminal are told, whatever it opened is closed, and however it ends there is a
+summary and a report.
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
-import shutil
 import signal
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from judges import JudgeConfig, make_judge
 from judges.client.budget import BudgetExceeded
-from judges.client.ledger import Ledger, LedgerError
+from judges.client.ledger import LedgerError
 from rl.config import RunConfig, recorded
-from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
-from rl.policy.models import resolve_model
 from rl.refusal import Refusal
 from rl.report import report_figures, write_report
-from rl.rollout.background import Background
-from rl.rollout.engine import Engine, EngineError
-from rl.rollout.transformers_engine import TransformersEngine
-from rl.rollout.vllm_client import VllmEngine
-from rl.rollout.vllm_server import ServerSettings, VllmServer
-from rl.run.checked import Checked, check
-from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.rollout.engine import EngineError
+from rl.run.checkpoint import Checkpoint
 from rl.run.drift import drift, made_with
 from rl.run.folder import RunLog, read_run
-from rl.run.preflight import gspo_of, with_ledger
 from rl.run.progress import Progress, print_summary
-from rl.run.ranks import FirstIsGone, Ranks, is_first, say
+from rl.run.ranks import FirstIsGone, is_first, say
 from rl.run.summary import summarise
 from rl.run.tracking import Tracker
-from rl.stages.session import Session
-from rl.trl_names import parse_trl_overrides
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 # What a disk answers that takes no more.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """What a stage is given to work with."""
+
+    log: RunLog
+    tracker: Tracker
+    progress: Progress
+    checkpoint: Checkpoint | None
+    began_s: float
+    exits: contextlib.ExitStack
+    """Closed after the stage, however it ended, and deaf to a second Ctrl-C."""
+    figures: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    """For the summary, also of a run that is cut short."""
+
+    def alert(self, title: str, text: str) -> None:
+        self.progress.note(text)
+        self.tracker.alert(title, text)
+
+    def say_reward(self, what: str, reward: float | None) -> None:
+        if reward is not None:
+            self.progress.close()
+            say(f"{what}: {reward:+.2f}")
+
+
+class Stage(Protocol):
+    """A kind of training or measuring."""
+
+    config: RunConfig
+
+    @property
+    def generations(self) -> int:
+        """How many rows of metrics a finished run has."""
+        ...
+
+    def check(self) -> None:
+        """Refuse what can be refused before there is a folder, and say what lies ahead."""
+        ...
+
+    def run(self, run: OpenRun) -> str | None:
+        """In the first process. Returns why it stopped before its end, if it did."""
+        ...
+
+    def follow(self) -> None:
+        """In every other process of the same run."""
+        ...
+
+
 def run(
-    config: RunConfig,
-    experiment: str,
-    *,
-    resume: Path | None = None,
-    accept_drift: bool = False,
+    stage: Stage, experiment: str, *, resume: Path | None = None, accept_drift: bool = False
 ) -> int:
     """Exit status: 0 when the run came to its end, 1 when it stopped before.
 
@@ -59,12 +93,21 @@ def run(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _quiet_libraries()
     with _interruptible():
-        if not is_first():
-            return _follow(config)
         began_s = time.perf_counter()
-        checked = check(config)
-        opened = _reopened(resume, config, accept_drift) if resume else _created(config)
-        return _lead(checked, *opened, began_s, experiment)
+        if not is_first():
+            return _follow(stage)
+        stage.check()
+        opened = _reopened(resume, stage, accept_drift) if resume else _created(stage.config)
+        return _lead(stage, *opened, began_s, experiment)
+
+
+def _follow(stage: Stage) -> int:
+    try:
+        stage.check()
+        stage.follow()
+    except (KeyboardInterrupt, FirstIsGone):
+        return 1
+    return 0
 
 
 def _created(config: RunConfig) -> tuple[RunLog, None]:
@@ -76,14 +119,12 @@ def _created(config: RunConfig) -> tuple[RunLog, None]:
     return log, None
 
 
-def _reopened(
-    folder: Path, config: RunConfig, accept_drift: bool
-) -> tuple[RunLog, Checkpoint | None]:
+def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, Checkpoint | None]:
     """The folder as it was at its last whole checkpoint, or at its start where there is none."""
     record = read_run(folder)
     log = RunLog(folder)
     log.lock()
-    settings, facts = recorded(config), made_with(config)
+    settings, facts = recorded(stage.config), made_with(stage.config)
     changes = drift(record.config | record.made_with, settings | facts)
     if changes and not accept_drift:
         raise Refusal(
@@ -92,7 +133,7 @@ def _reopened(
             + "\nTo go on all the same, add --accept-drift; to start a new run, --from"
         )
     done = record.metrics[-1]["generation"] if record.metrics else 0
-    if record.summary and not record.summary["stopped"] and done >= config.gspo.generations:
+    if record.summary and not record.summary["stopped"] and done >= stage.generations:
         raise Refusal(
             f"--resume {folder}: all its {done} generations are done. For more of them, add "
             f"--gspo.generations {2 * done} --accept-drift"
@@ -109,11 +150,9 @@ def _reopened(
 
 
 def _lead(
-    checked: Checked, log: RunLog, checkpoint: Checkpoint | None, began_s: float, experiment: str
+    stage: Stage, log: RunLog, checkpoint: Checkpoint | None, began_s: float, experiment: str
 ) -> int:
-    config = checked.config
-    if checkpoint:
-        began_s -= checkpoint.state["seconds"]
+    config = stage.config
     tracker = Tracker(
         log.folder,
         config=recorded(config),
@@ -122,10 +161,18 @@ def _lead(
         mode=config.tracking.mode,
     )
     stopped: str | None = None
-    judged: dict[str, Any] = {}
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as exits:
+        opened = OpenRun(
+            log=log,
+            tracker=tracker,
+            progress=Progress(stage.generations, done=checkpoint.generation if checkpoint else 0),
+            checkpoint=checkpoint,
+            began_s=began_s - (checkpoint.state["seconds"] if checkpoint else 0.0),
+            exits=exits,
+        )
+        exits.callback(opened.progress.close)
         try:
-            stopped = _train(checked, log, checkpoint, tracker, began_s, opened, judged)
+            stopped = stage.run(opened)
         except KeyboardInterrupt:
             stopped = "interrupted"
         except (Refusal, EngineError, BudgetExceeded, LedgerError) as error:
@@ -134,183 +181,14 @@ def _lead(
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 stopped = f"{log.folder} cannot be written to ({error}). Make room, or use --out"
             else:
+                opened.progress.close()
                 traceback.print_exc()
                 stopped = f"{type(error).__name__}: {error}"
         finally:
             _ignore_interrupts()  # what is open is closed in seconds, and has to be
-    how_it_went = judged | {"seconds": time.perf_counter() - began_s, "stopped": stopped}
+    took_s = time.perf_counter() - opened.began_s
+    how_it_went = opened.figures | {"seconds": took_s, "stopped": stopped}
     return _conclude(log, tracker, how_it_went, experiment)
-
-
-def _train(
-    checked: Checked,
-    log: RunLog,
-    checkpoint: Checkpoint | None,
-    tracker: Tracker,
-    began_s: float,
-    opened: contextlib.ExitStack,
-    judged: dict[str, Any],
-) -> str | None:
-    """Why the run stopped before its end, if it did. `judged` is filled in however it ends."""
-    config = checked.config
-    ranks = Ranks()
-    ranks.share((log.folder, checkpoint))
-    server = None
-    if checked.starts_vllm:
-        server = _start_server(config, log)
-        opened.callback(server.stop)
-        say(f"vLLM is starting; its output is in {log.folder}/vllm.log")
-    policy = load_policy(config.policy, checked.tokenizer, config.seed)
-    say(f"policy {config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
-    background = Background()
-    opened.callback(background.close)
-    judge = with_ledger(checked.judge, log.folder)
-    session = Session(
-        config=config,
-        began_s=began_s,
-        prompts=checked.train,
-        heldout=checked.heldout,
-        policy=policy,
-        engine=_engine(server, policy, config, log, background, opened),
-        judge=opened.enter_context(background.entered(make_judge(judge))),
-        background=background,
-        log=log,
-        tracker=tracker,
-        progress=Progress(config.gspo.generations, done=checkpoint.generation if checkpoint else 0),
-        checkpoints=log.checkpoints,
-        before=_judged_before(checkpoint, judge, background),
-    )
-    opened.callback(lambda: judged.update(session.judged()))
-    opened.callback(session.progress.close)
-    trainer = _trainer(
-        checked,
-        policy,
-        log.checkpoints,
-        next_generation=ranks.from_first(session.next_generation),
-        on_generation=ranks.from_first(session.on_generation),
-        on_checkpoint=session.on_checkpoint,
-    )
-    if not checkpoint:
-        _say_reward("held-out reward before training", session.ask_heldout("before"))
-    ranks.share()
-    try:
-        _train_on(trainer, checkpoint, config)
-        session.progress.close()
-        _say_reward("held-out reward after it", session.ask_heldout("after"))
-    finally:
-        session.progress.close()
-        policy.save_adapter(log.folder / "adapter")
-        shutil.rmtree(log.folder / "sampler", ignore_errors=True)
-    return trainer.stop_reason
-
-
-def _train_on(trainer: Any, checkpoint: Checkpoint | None, config: RunConfig) -> None:
-    """From the checkpoint, if there is one, to the end."""
-    if checkpoint is None:
-        trainer.train()
-    elif checkpoint.generation < config.gspo.generations:
-        trainer.train(resume_from_checkpoint=str(checkpoint.folder))
-    else:  # only what comes after training was still to do
-        trainer.model.load_adapter(str(checkpoint.folder), "default", is_trainable=True)
-
-
-def _judged_before(
-    checkpoint: Checkpoint | None, judge: JudgeConfig, background: Background
-) -> dict[str, float]:
-    """What was asked and paid before the run was resumed. Its ledger knows best what was paid."""
-    before = dict(checkpoint.state["judged"]) if checkpoint else {}
-    if judge.ledger and Path(judge.ledger).is_file():
-        with background.entered(Ledger(Path(judge.ledger))) as ledger:
-            spent = ledger.spent()
-        before |= {"calls": spent.calls, "tokens": spent.tokens, "usd": spent.usd}
-    return before
-
-
-def _follow(config: RunConfig) -> int:
-    """What every process but the first does: its share of each update, without a word."""
-    try:
-        checked = check(config)
-        ranks = Ranks()
-        folder, checkpoint = ranks.share()
-        policy = load_policy(config.policy, checked.tokenizer, config.seed)
-        trainer = _trainer(
-            checked,
-            policy,
-            Checkpoints(folder / "checkpoints"),
-            next_generation=ranks.from_first(None),
-            on_generation=ranks.from_first(None),
-        )
-        ranks.share()
-        _train_on(trainer, checkpoint, config)
-    except (KeyboardInterrupt, FirstIsGone):
-        return 1
-    return 0
-
-
-def _trainer(
-    checked: Checked,
-    policy: Policy,
-    checkpoints: Checkpoints,
-    *,
-    next_generation: Any,
-    on_generation: Any,
-    on_checkpoint: Any = None,
-) -> Any:
-    from rl.gspo.build import build_trainer
-
-    config = checked.config
-    return build_trainer(
-        gspo_of(config),
-        policy=policy,
-        next_generation=next_generation,
-        on_generation=on_generation,
-        on_checkpoint=on_checkpoint,
-        output_dir=checkpoints.unfinished,
-        max_new_tokens=config.rollout.max_new_tokens,
-        temperature=config.rollout.temperature,
-        seed=config.seed,
-        save_every=config.save_every,
-        trl_overrides=parse_trl_overrides(config.trl),
-    )
-
-
-def _start_server(config: RunConfig, log: RunLog) -> VllmServer:
-    rollout = config.rollout
-    settings = ServerSettings(
-        model=resolve_model(config.policy.model),
-        dtype=resolved_dtype(config.policy),
-        lora_rank=config.policy.lora_rank,
-        lora_targets=config.policy.lora_targets,
-        max_model_len=rollout.max_prompt_tokens + rollout.max_new_tokens,
-        seed=config.seed,
-        port=rollout.port,
-        on_gpu=has_cuda(),
-        memory_share=rollout.memory_share,
-        cache_gib=rollout.cache_gib,
-        start_timeout_s=rollout.start_timeout_s,
-    )
-    return VllmServer(settings, log.folder / "vllm.log")
-
-
-def _engine(
-    server: VllmServer | None,
-    policy: Policy,
-    config: RunConfig,
-    log: RunLog,
-    background: Background,
-    opened: contextlib.ExitStack,
-) -> Engine:
-    if server:
-        server.wait()
-    url = server.url if server else config.rollout.url
-    if not url:
-        return TransformersEngine(policy)
-    died = server.died if server else lambda: None
-    engine = VllmEngine(url, log.folder / "sampler", died)
-    opened.enter_context(background.entered(engine))
-    if not server:
-        background.call(engine.refuse_raw_logprobs(config.rollout.temperature))
-    return engine
 
 
 def _conclude(
@@ -334,11 +212,6 @@ def _conclude(
     if stopped:
         say(f"\nthe run stopped before its end: {stopped}")
     return 1 if stopped else 0
-
-
-def _say_reward(what: str, reward: float | None) -> None:
-    if reward is not None:
-        say(f"{what}: {reward:+.2f}")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def preflight(config: RunConfig) -> str:
     return outlook(config, train=len(train), heldout=len(heldout))
 
 
-def outlook(config: RunConfig, *, train: int, heldout: int) -> str:
+def outlook(config: RunConfig, *, train: int, heldout: int, training: bool = True) -> str:
     """Data and judge in numbers, for people; refuses what cannot be trained on so few rows."""
     check_data(config.gspo, prompts_in_data=train)
     check_batch(config.gspo, ranks=rank_count())
@@ -31,11 +31,12 @@ def outlook(config: RunConfig, *, train: int, heldout: int) -> str:
             '  nothing to measure on but what it is trained on: mark some rows "split": "heldout", '
             "or give a file of others with --data.heldout"
         )
+    gspo = config.gspo
     work = Workload(
-        prompts=config.gspo.prompts,
-        group_size=config.gspo.group_size,
-        steps=config.gspo.generations,
-        heldout=heldout,
+        prompts=gspo.prompts if training else heldout,
+        group_size=gspo.group_size if training else 1,
+        steps=gspo.generations if training else 2,
+        heldout=heldout if training else 0,
         answer_tokens=config.rollout.max_new_tokens,
     )
     judge = with_ledger(config.judge, Path(config.out))

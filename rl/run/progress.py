@@ -224,10 +224,8 @@ def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
         f"  {_to_type('python')} -m rl.report {folder}",
     ]
     if experiment := summary.get("experiment"):
-        again = f"  {_to_type('python')} {experiment} --from {folder}/config.json"
-        if summary.get("stopped") and (ledger := folder / "judge.sqlite").is_file():
-            again += f" --judge.ledger {ledger}  # what was judged is not paid for again"
-        lines.append(again)
+        again = f"--resume {folder}" if summary.get("stopped") else f"--from {folder}/config.json"
+        lines.append(f"  {_to_type('python')} {experiment} {again}")
     return lines
 
 

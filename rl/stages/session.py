@@ -8,31 +8,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from judges.judge import Judge
 from judges.stats import JudgeStats
-from judges.verdict import TURNED_AWAY
-from rewards.judged import JudgedReward
 from rl.config import RunConfig
 from rl.data.order import rows_of
 from rl.data.rows import Prompt
 from rl.gspo.generation import Generation
-from rl.policy.load import Policy
-from rl.refusal import Refusal
-from rl.rollout.background import Background
-from rl.rollout.engine import Engine, Sampling
-from rl.rollout.stream import (
-    MISSING_SHARE,
-    Rollout,
-    RolloutBatch,
-    fault_share,
-    judged_through_outages,
-    sample_and_judge,
-)
-from rl.run.checkpoint import Checkpoints
-from rl.run.folder import HeldoutMoment, RunLog
-from rl.run.progress import Progress, duration
+from rl.rollout.sampler import Sampler
+from rl.rollout.stream import Rollout, RolloutBatch
+from rl.run.folder import HeldoutMoment
+from rl.run.lifecycle import OpenRun
 from rl.run.summary import mean_reward
-from rl.run.tracking import Tracker
+from rl.stages.heldout import ask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,42 +31,34 @@ class JudgedGeneration(Generation):
 
 @dataclasses.dataclass(kw_only=True)
 class Session:
-    """The open parts of a run, and the two callables that training drives it through."""
+    """The open parts of a run, and what training drives it through."""
 
-    config: RunConfig
-    began_s: float
+    run: OpenRun
+    sampler: Sampler
     prompts: Sequence[Prompt]
-    policy: Policy
-    engine: Engine
-    judge: Judge
-    background: Background
-    log: RunLog
-    tracker: Tracker
-    progress: Progress
-    checkpoints: Checkpoints
-    heldout: Sequence[Prompt] = ()
-    before: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    heldout: Sequence[Prompt]
+    before: Mapping[str, float]
     """What the judge had been asked and had cost when this run was resumed."""
     generation: int = 0
-    version: int = 0
     _heldout_reward: float | None = None
 
-    def __post_init__(self) -> None:
-        self._reward = JudgedReward(self.judge, self.config.reward, self.policy.tokenizer)
+    @property
+    def config(self) -> RunConfig:
+        return self.sampler.config
 
     def next_generation(self, number: int) -> JudgedGeneration:
         """What the trainer pulls: the generation's questions, each sampled for its group."""
         self.generation = number
-        judged_before = self.judge.stats()
+        judged_before = self.sampler.judge.stats()
         gspo = self.config.gspo
         asked = rows_of(number, seed=self.config.seed, prompts=gspo.prompts, rows=len(self.prompts))
-        self.progress.phase("sampling and judging")
-        batch = self._sample(
+        self.run.progress.phase("sampling and judging")
+        batch = self.sampler.sample(
             [self.prompts[row] for row in asked for _ in range(gspo.group_size)],
             temperature=self.config.rollout.temperature,
             seed=self.config.seed * 1_000_003 + number,
         )
-        self.progress.phase("updating")
+        self.run.progress.phase("updating")
         rollouts = batch.rollouts
         return JudgedGeneration(
             prompt_ids=[rollout.prompt.token_ids for rollout in rollouts],
@@ -102,9 +80,9 @@ class Session:
         """The update is done: one row of metrics, one row a completion."""
         batch = generation.batch
         row = update | {
-            "seconds": time.perf_counter() - self.began_s,
+            "seconds": time.perf_counter() - self.run.began_s,
             **_tier_metrics(batch.rollouts),
-            **judge_metrics(generation.judged_before, self.judge.stats()),
+            **judge_metrics(generation.judged_before, self.sampler.judge.stats()),
             **self._totals(),
             **batch.swap,
             "rollout/tokens_per_s": batch.tokens_per_s,
@@ -118,92 +96,51 @@ class Session:
         self._heldout_reward = self._measured_on_the_way()
         if self._heldout_reward is not None:
             row["heldout/reward"] = self._heldout_reward
-        self.log.metrics(row)
-        self.log.rollouts(rollouts)
-        self.tracker.log(row)
-        self.tracker.log_rollouts(rollouts)
-        self.progress.generation(row)
+        self.run.log.metrics(row)
+        self.run.log.rollouts(rollouts)
+        self.run.tracker.log(row)
+        self.run.tracker.log_rollouts(rollouts)
+        self.run.progress.generation(row)
         if reason := row.get("stop_reason"):
-            self.tracker.alert("The run was stopped", reason)
+            self.run.tracker.alert("The run was stopped", reason)
 
     def on_checkpoint(self, written: Path) -> None:
         """The trainer's part is written; with the run's it becomes a checkpoint."""
         state = {
             "generation": self.generation,
-            "seconds": time.perf_counter() - self.began_s,
+            "seconds": time.perf_counter() - self.run.began_s,
             "judged": self._judged(),
             "heldout_reward": self._heldout_reward,
         }
-        self.checkpoints.seal(written, state)
+        self.run.log.checkpoints.seal(written, state)
 
-    def ask_heldout(self, moment: HeldoutMoment) -> float | None:
-        """The mean reward of greedy answers to the held-out questions, judged and written down."""
+    def ask_heldout(self, moment: HeldoutMoment) -> None:
+        """Before training and after it: judged, written down and told."""
         if not self.heldout:
-            return None
+            return
         rows = self._heldout_rows()
-        self.log.heldout(moment, rows)
-        return mean_reward(rows)
+        self.run.log.heldout(moment, rows)
+        what = {"before": "held-out reward before training", "after": "held-out reward after it"}
+        self.run.say_reward(what[moment], mean_reward(rows))
 
     def _measured_on_the_way(self) -> float | None:
         every, last = self.config.evaluate_every, self.config.gspo.generations
         if not self.heldout or not every or self.generation % every or self.generation == last:
             return None
-        self.progress.phase("held-out questions")
         rows = self._heldout_rows()
-        self.log.heldout_during(rows)
+        self.run.log.heldout_during(rows)
         return mean_reward(rows)
 
     def _heldout_rows(self) -> list[dict[str, Any]]:
-        batch = self._sample(self.heldout, temperature=0.0, seed=0)
-        return [rollout.to_row(self.generation) for rollout in batch.rollouts]
+        self.run.progress.phase("held-out questions")
+        return ask(self.sampler, self.heldout, self.generation)
 
-    def _sample(self, prompts: Sequence[Prompt], *, temperature: float, seed: int) -> RolloutBatch:
-        sampling = Sampling(
-            max_new_tokens=self.config.rollout.max_new_tokens, temperature=temperature, seed=seed
-        )
-
-        self.version += 1
-        swap = self.background.call(self.engine.publish(self.policy, self.version))
-        batch = self.background.call(
-            sample_and_judge(self.engine, self._reward, self.policy.tokenizer, prompts, sampling)
-        )
-        batch = self.background.call(
-            judged_through_outages(batch, self._reward, self._wait_for_judge)
-        )
-        if fault_share(batch.rollouts, TURNED_AWAY) > MISSING_SHARE:
-            said = [r.reward.rationale for r in batch.rollouts if r.reward.cause in TURNED_AWAY]
-            raise Refusal(
-                f"the judge turns requests away: {said[0]}. Check its key, --judge.model and "
-                "--judge.url"
-            )
-        return dataclasses.replace(batch, swap=swap)
-
-    async def _wait_for_judge(self) -> None:
-        await self.judge.wait_until_alive(on_pause=self._on_pause, on_resume=self._on_resume)
-
-    def _on_pause(self) -> None:
-        text = "The judge does not answer. The run waits; the policy does not move meanwhile."
-        self.progress.note(text)
-        self.tracker.alert("The judge is down", text)
-
-    def _on_resume(self, seconds: float) -> None:
-        text = f"The judge is back after {duration(seconds)}."
-        self.progress.note(text)
-        self.tracker.alert("The judge is back", text)
-
-    def judged(self) -> dict[str, Any]:
+    def judged_figures(self) -> dict[str, Any]:
         """What the judge was asked and cost in all, held-out questions included."""
         return {f"judge_{name}": count for name, count in self._judged().items()}
 
     def _judged(self) -> dict[str, float]:
-        stats = self.judge.stats()
-        here = {
-            "verdicts": stats.requests,
-            "calls": stats.calls,
-            "faults": stats.fault_count,
-            "tokens": stats.usage.tokens,
-            "usd": stats.usage.usd,
-        }
+        here = self.sampler.judged()
         return {name: count + self.before.get(name, 0) for name, count in here.items()}
 
     def _totals(self) -> dict[str, float]:

@@ -9,9 +9,10 @@ import pytest
 
 from experiments.quickstart import QUICKSTART
 from rl.refusal import Refusal
-from rl.run import lifecycle as run
 from rl.run.checked import check
+from rl.run.lifecycle import run
 from rl.run.preflight import with_ledger
+from rl.stages.gspo import GSPOStage
 
 
 def with_section(name, **values):
@@ -49,8 +50,13 @@ def test_a_port_in_use_is_told_before_there_is_a_folder(tmp_path):
         taken.listen()
         config = with_section("rollout", port=taken.getsockname()[1], engine="vllm")
         with pytest.raises(Refusal, match=r"is in use"):
-            run.run(dataclasses.replace(config, out=str(tmp_path)), "-m experiments.quickstart")
+            run(GSPOStage(dataclasses.replace(config, out=str(tmp_path))), "-m x")
     assert list(tmp_path.iterdir()) == []
+
+
+def untracked(out):
+    tracking = dataclasses.replace(QUICKSTART.tracking, mode="disabled")
+    return dataclasses.replace(QUICKSTART, out=str(out), tracking=tracking)
 
 
 @pytest.mark.parametrize(
@@ -61,30 +67,26 @@ def test_a_port_in_use_is_told_before_there_is_a_folder(tmp_path):
     ],
 )
 def test_an_error_that_is_not_ours_shows_where_it_was_raised_and_deletes_nothing(
-    tmp_path, monkeypatch, capfd, error, told
+    tmp_path, capfd, error, told
 ):
-    def train(checked, log, *_):
-        (log.folder / "judge.sqlite").write_text("paid")
-        raise error
+    class Paying(GSPOStage):
+        def run(self, run):
+            (run.log.folder / "judge.sqlite").write_text("paid")
+            raise error
 
-    monkeypatch.setattr(run, "_train", train)
-    tracking = dataclasses.replace(QUICKSTART.tracking, mode="disabled")
-    config = dataclasses.replace(QUICKSTART, out=str(tmp_path), tracking=tracking)
-    assert run.run(config, "-m experiments.quickstart") == 1
+    assert run(Paying(untracked(tmp_path)), "-m experiments.quickstart") == 1
     folder = tmp_path / "quickstart"
     assert (folder / "judge.sqlite").read_text() == "paid"
     assert json.loads((folder / "summary.json").read_text())["stopped"] == told
-    assert "in train" in capfd.readouterr().err
+    assert "raise error" in capfd.readouterr().err
 
 
-def test_a_disk_without_room_is_a_sentence(tmp_path, monkeypatch, capfd):
-    def train(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_disk_without_room_is_a_sentence(tmp_path, capfd):
+    class OnAFullDisk(GSPOStage):
+        def run(self, run):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run, "_train", train)
-    tracking = dataclasses.replace(QUICKSTART.tracking, mode="disabled")
-    config = dataclasses.replace(QUICKSTART, out=str(tmp_path), tracking=tracking)
-    assert run.run(config, "-m experiments.quickstart") == 1
+    assert run(OnAFullDisk(untracked(tmp_path)), "-m experiments.quickstart") == 1
     said = capfd.readouterr().err
     assert "cannot be written to" in said
     assert "Traceback" not in said

@@ -233,13 +233,10 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
     assert "python -m experiments.quickstart --from runs/quickstart/config.json" in table
 
 
-def test_a_paid_run_cut_short_is_started_again_on_its_ledger(tmp_path):
+def test_a_run_cut_short_says_how_to_go_on_with_it(tmp_path):
     summary = {"folder": str(tmp_path), "experiment": "mine.py", "stopped": "interrupted"}
-    assert f"mine.py --from {tmp_path}/config.json\n" in summary_of(summary)
-    (tmp_path / "judge.sqlite").touch()
-    ledger = f"mine.py --from {tmp_path}/config.json --judge.ledger {tmp_path}/judge.sqlite  #"
-    assert ledger in summary_of(summary)
-    assert ledger not in summary_of(summary | {"stopped": None})
+    assert f"mine.py --resume {tmp_path}\n" in summary_of(summary)
+    assert f"mine.py --from {tmp_path}/config.json\n" in summary_of(summary | {"stopped": None})
 
 
 def test_commands_are_those_of_this_environment(tmp_path, monkeypatch):

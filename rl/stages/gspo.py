@@ -1,0 +1,113 @@
+"""GSPO as a stage: what is opened for it, and the loop from the first generation to the last."""
+
+from pathlib import Path
+from typing import Any
+
+from judges import JudgeConfig
+from judges.client.ledger import Ledger
+from rl.config import RunConfig
+from rl.policy.load import Policy, load_policy
+from rl.rollout.background import Background
+from rl.rollout.sampler import open_sampler
+from rl.run.checked import check
+from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.run.lifecycle import OpenRun
+from rl.run.preflight import gspo_of, with_ledger
+from rl.run.ranks import Ranks
+from rl.stages.session import Session
+from rl.trl_names import parse_trl_overrides
+
+
+class GSPOStage:
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+    @property
+    def generations(self) -> int:
+        return self.config.gspo.generations
+
+    def check(self) -> None:
+        self._checked = check(self.config)
+
+    def run(self, run: OpenRun) -> str | None:
+        ranks = Ranks()
+        ranks.share((run.log.folder, run.checkpoint))
+        judge = with_ledger(self._checked.judge, run.log.folder)
+        sampler = run.exits.enter_context(
+            open_sampler(self._checked, run.log.folder, judge, watcher=run)
+        )
+        session = Session(
+            run=run,
+            sampler=sampler,
+            prompts=self._checked.train,
+            heldout=self._checked.heldout,
+            before=_judged_before(run.checkpoint, judge, sampler.background),
+        )
+        run.exits.callback(lambda: run.figures.update(session.judged_figures()))
+        trainer = self._trainer(
+            sampler.policy,
+            run.log.checkpoints,
+            next_generation=ranks.from_first(session.next_generation),
+            on_generation=ranks.from_first(session.on_generation),
+            on_checkpoint=session.on_checkpoint,
+        )
+        if not run.checkpoint:
+            session.ask_heldout("before")
+        ranks.share()
+        try:
+            self._train(trainer, sampler.policy, run.checkpoint)
+            session.ask_heldout("after")
+        finally:
+            sampler.policy.save_adapter(run.log.folder / "adapter")
+        return trainer.stop_reason
+
+    def follow(self) -> None:
+        """A share of each update, without a word."""
+        ranks = Ranks()
+        folder, checkpoint = ranks.share()
+        policy = load_policy(self.config.policy, self._checked.tokenizer, self.config.seed)
+        trainer = self._trainer(
+            policy,
+            Checkpoints(folder / "checkpoints"),
+            next_generation=ranks.from_first(None),
+            on_generation=ranks.from_first(None),
+        )
+        ranks.share()
+        self._train(trainer, policy, checkpoint)
+
+    def _train(self, trainer: Any, policy: Policy, checkpoint: Checkpoint | None) -> None:
+        """From the checkpoint, if there is one, to the end."""
+        if checkpoint is None:
+            trainer.train()
+        elif checkpoint.generation < self.generations:
+            trainer.train(resume_from_checkpoint=str(checkpoint.folder))
+        else:  # only what comes after training was still to do
+            policy.load_adapter(checkpoint.folder)
+
+    def _trainer(self, policy: Policy, checkpoints: Checkpoints, **calls: Any) -> Any:
+        from rl.gspo.build import build_trainer
+
+        config = self.config
+        return build_trainer(
+            gspo_of(config),
+            policy=policy,
+            output_dir=checkpoints.unfinished,
+            max_new_tokens=config.rollout.max_new_tokens,
+            temperature=config.rollout.temperature,
+            seed=config.seed,
+            save_every=config.save_every,
+            trl_overrides=parse_trl_overrides(config.trl),
+            **calls,
+        )
+
+
+def _judged_before(
+    checkpoint: Checkpoint | None, judge: JudgeConfig, background: Background
+) -> dict[str, float]:
+    """What was asked and paid before the run was resumed. Its ledger knows best what was paid."""
+    before = dict(checkpoint.state["judged"]) if checkpoint else {}
+    if judge.ledger and Path(judge.ledger).is_file():
+        with background.entered(Ledger(Path(judge.ledger))) as ledger:
+            spent = ledger.spent()
+        before |= {"calls": spent.calls, "tokens": spent.tokens, "usd": spent.usd}
+    return before
