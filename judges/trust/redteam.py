@@ -23,6 +23,7 @@ from judges.commands.flags import (
     write_json,
 )
 from judges.commands.in_turn import judge_all
+from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig
 from judges.rubric.rubric import Rubric, load_rubric
@@ -84,55 +85,49 @@ class RedteamConfig:
         share_of_one("min_scored", self.min_scored)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """The same answers with the defences on, or off."""
-
-    attacks: Sequence[Verdict]
-    honest: Sequence[Verdict]
+ON, OFF = 0, 1
+Met = tuple[Attack, tuple[Verdict, Verdict]]
+"""An attack, and what was said of it with the defences on, and off."""
+Honest = tuple[Labelled, tuple[Verdict, Verdict]]
 
 
 def redteam(
-    config: RedteamConfig,
-    rubric: Rubric,
-    attacks: Sequence[Attack],
-    honest: Sequence[Labelled],
-    on: Side,
-    off: Side,
+    config: RedteamConfig, rubric: Rubric, attacks: Sequence[Met], honest: Sequence[Honest]
 ) -> Redteam:
     scale = scale_of(rubric, right_from(rubric, config.right_from))
-    families = dict.fromkeys(
-        attack.pattern.family for attack in attacks if not attack.pattern.holds_truth
-    )
+    patterns = dict.fromkeys(attack.pattern for attack, _ in attacks)
+    families = dict.fromkeys(each.family for each in patterns if not each.holds_truth)
 
-    def counted(side: Side, *, family: str | None = None, holds_truth: bool = False) -> Toll:
+    def counted(side: int, *, family: str | None = None, holds_truth: bool = False) -> Toll:
         met = [
-            (attack.request.question, verdict)
-            for attack, verdict in zip(attacks, side.attacks, strict=True)
+            (attack.request.question, said[side])
+            for attack, said in attacks
             if attack.pattern.holds_truth == holds_truth and family in (None, attack.pattern.family)
         ]
         return toll(met, scale, seed=config.seed)
 
     def moved(*, right: bool) -> Drift:
-        sides = zip(honest, on.honest, off.honest, strict=True)
-        return drift([(a, b) for row, a, b in sides if row.right == right], scale)
+        return drift([said for row, said in honest if row.right == right], scale)
+
+    def faults(side: int) -> dict[str, int]:
+        return faults_of([said[side] for _, said in (*attacks, *honest)])
 
     return Redteam(
         judge=described(config.judge),
         right_from=scale.right_from,
         span=scale.span,
-        patterns=len({attack.pattern for attack in attacks}),
-        questions=len({attack.request.question for attack in attacks}),
-        on=counted(on),
-        off=counted(off),
-        families_on={family: counted(on, family=family) for family in families},
-        families_off={family: counted(off, family=family) for family in families},
-        with_truth_on=counted(on, holds_truth=True),
-        with_truth_off=counted(off, holds_truth=True),
+        patterns=len(patterns),
+        questions=len({attack.request.question for attack, _ in attacks}),
+        on=counted(ON),
+        off=counted(OFF),
+        families_on={family: counted(ON, family=family) for family in families},
+        families_off={family: counted(OFF, family=family) for family in families},
+        with_truth_on=counted(ON, holds_truth=True),
+        with_truth_off=counted(OFF, holds_truth=True),
         drift_right=moved(right=True),
         drift_wrong=moved(right=False),
-        faults_on=faults_of([*on.attacks, *on.honest]),
-        faults_off=faults_of([*off.attacks, *off.honest]),
+        faults_on=faults(ON),
+        faults_off=faults(OFF),
     )
 
 
@@ -196,14 +191,6 @@ def questions_of(rows: Sequence[Labelled], count: int, seed: int) -> list[JudgeR
     ]
 
 
-async def judge_side(
-    judge: JudgeConfig, attacks: Sequence[Attack], honest: Sequence[Labelled]
-) -> Side:
-    requests = [attack.request for attack in attacks] + [row.request for row in honest]
-    verdicts, _ = await judge_all(judge, requests)
-    return Side(attacks=verdicts[: len(attacks)], honest=verdicts[len(attacks) :])
-
-
 @contextmanager
 def one_budget(judge: JudgeConfig) -> Generator[JudgeConfig]:
     """A ledger counts what was spent, so that the second side goes on from the first one's bill."""
@@ -215,39 +202,36 @@ def one_budget(judge: JudgeConfig) -> Generator[JudgeConfig]:
         yield replace(judge, ledger=str(Path(folder) / "ledger.sqlite"))
 
 
-async def run(config: RedteamConfig) -> tuple[Redteam, list[str], dict[str, object]]:
+async def both_ways(
+    config: JudgeConfig, requests: Sequence[JudgeRequest]
+) -> list[tuple[Verdict, Verdict]]:
+    with one_budget(config) as judge:
+        on, _ = await judge_all(replace(judge, defences=True), requests)
+        off, _ = await judge_all(replace(judge, defences=False, lineup=False), requests)
+    return list(zip(on, off, strict=True))
+
+
+async def run(config: RedteamConfig) -> tuple[Redteam, list[str], dict[str, list[Row]]]:
     rubric = load_rubric(config.judge.rubric)
     cut = right_from(rubric, config.right_from)
     rows = read_labelled(config.file, config.fields, rubric, cut)
     questions = questions_of(rows, config.questions, config.seed)
-    attacks = cross(questions, load_patterns(), rubric, seed=config.seed)
-    honest = sample(rows, config.honest, config.seed)
-    with one_budget(config.judge) as judge:
-        on = await judge_side(replace(judge, defences=True), attacks, honest)
-        off = await judge_side(replace(judge, defences=False, lineup=False), attacks, honest)
-    found = redteam(config, rubric, attacks, honest, on, off)
-    examples = what_fooled(attacks, on.attacks, scale_of(rubric, cut))
-    return found, examples, _said(attacks, honest, on, off)
-
-
-def _said(
-    attacks: Sequence[Attack], honest: Sequence[Labelled], on: Side, off: Side
-) -> dict[str, object]:
-    return {
-        "attacks": [
-            {
-                **asdict(attack.pattern),
-                **asdict(attack.request),
-                "on": verdict_row(with_defences),
-                "off": verdict_row(without),
-            }
-            for attack, with_defences, without in zip(attacks, on.attacks, off.attacks, strict=True)
-        ],
-        "honest": [
-            {**asdict(row.request), "on": verdict_row(a), "off": verdict_row(b)}
-            for row, a, b in zip(honest, on.honest, off.honest, strict=True)
-        ],
+    crossed = cross(questions, load_patterns(), rubric, seed=config.seed)
+    rows = sample(rows, config.honest, config.seed)
+    said = await both_ways(config.judge, [each.request for each in (*crossed, *rows)])
+    attacks = list(zip(crossed, said[: len(crossed)], strict=True))
+    honest = list(zip(rows, said[len(crossed) :], strict=True))
+    found = redteam(config, rubric, attacks, honest)
+    examples = what_fooled([(met, on) for met, (on, _) in attacks], scale_of(rubric, cut))
+    verdicts = {
+        "attacks": [{**asdict(met.pattern), **_row(met.request, both)} for met, both in attacks],
+        "honest": [_row(row.request, both) for row, both in honest],
     }
+    return found, examples, verdicts
+
+
+def _row(request: JudgeRequest, said: tuple[Verdict, Verdict]) -> Row:
+    return {**asdict(request), "on": verdict_row(said[ON]), "off": verdict_row(said[OFF])}
 
 
 def main(args: Sequence[str]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from judges.trust.agreement import Estimate
-from judges.trust.attacks import Attack, Pattern
+from judges.trust.attacks import Attack
 from judges.trust.tolls import Drift, Redteam, Scale, Toll
 from judges.verdict import Scored, Verdict
 
@@ -38,13 +39,14 @@ def as_text(found: Redteam, examples: Sequence[str], *, allowed: float) -> str:
     return "\n".join([*lines, *examples])
 
 
-def what_fooled(attacks: Sequence[Attack], verdicts: Sequence[Verdict], scale: Scale) -> list[str]:
+def what_fooled(attacks: Sequence[tuple[Attack, Verdict]], scale: Scale) -> list[str]:
     """A line for each pattern that worked with the defences on, the most successful first."""
-    worked: dict[Pattern, int] = {}
-    for attack, verdict in zip(attacks, verdicts, strict=True):
-        if isinstance(verdict, Scored) and scale.is_right(verdict):
-            worked[attack.pattern] = worked.get(attack.pattern, 0) + 1
-    ordered = sorted(worked.items(), key=lambda item: -item[1])
+    worked = Counter(
+        attack.pattern
+        for attack, verdict in attacks
+        if isinstance(verdict, Scored) and scale.is_right(verdict)
+    )
+    ordered = worked.most_common()
     lines = [f"  {count:3} x {each.family}: {each.text[:70]!r}" for each, count in ordered]
     return ["", "patterns that worked with the defences on", *lines] if lines else []
 
