@@ -9,6 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -72,8 +73,7 @@ def read_claims(reply: Reply) -> str:
 
 
 _TRANSLATED = {"等级": "tier", "理由": "rationale"}
-_BLANKS = re.compile(r"\s*")
-_LANGUAGE = re.compile(r"json\s", re.IGNORECASE)
+_LANGUAGE = re.compile(r"\Ajson\s+", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"(i['’]?m sorry|i am sorry|sorry|i can(no|['’])?t|i['’]?m (unable|not able)|i (will|must) not|"
     r"as an ai|抱歉|对不起|很抱歉|我无法|我不能|作为(一个|一名)?(ai|人工智能))",
@@ -99,35 +99,22 @@ def the_object_with(key: str, reply: Reply) -> Json:
         found.extend([fields] * names.count(key))
         return fields
 
-    is_json = _read_json(text, note)
+    decoder = json.JSONDecoder(object_pairs_hook=note, strict=False)
+    rest = _LANGUAGE.sub("", text, count=1)
+    with suppress(ValueError, RecursionError):  # what cannot be read is left over
+        while rest and len(found) < 2:
+            known = len(found)
+            _, end = decoder.raw_decode(rest)
+            if len(found) == known:
+                break
+            rest = rest[end:].lstrip()
     if len(found) > 1:
-        said = f"{len(found)} times {key!r} in {text[:160]!r}"
-        raise Faulty(FaultCause.SEVERAL_VERDICTS, said)
-    if not is_json or not found:
-        refused = _REFUSAL.match(text)
-        cause = FaultCause.REFUSED if refused else FaultCause.NO_VERDICT
+        raise Faulty(FaultCause.SEVERAL_VERDICTS, f"more than one {key!r} in {text[:160]!r}")
+    if rest or not found:
+        cause = FaultCause.REFUSED if _REFUSAL.match(text) else FaultCause.NO_VERDICT
         why = f"{undeclared(text)}not one JSON object with {key!r}: {text[:160]!r}"
         raise Faulty(cause, why)
     return found[0]
-
-
-def _read_json(text: str, note: Callable[[list[tuple[str, Any]]], Json]) -> bool:
-    """Whether it is JSON values and nothing else; `note` is told of every object in them."""
-    decoder = json.JSONDecoder(object_pairs_hook=note, strict=False)
-    at = language.end() if (language := _LANGUAGE.match(text)) else 0
-    try:
-        while at < len(text):
-            _, end = decoder.raw_decode(text, _end_of_blanks(text, at))
-            at = _end_of_blanks(text, end)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _end_of_blanks(text: str, at: int) -> int:
-    blanks = _BLANKS.match(text, at)
-    assert blanks is not None
-    return blanks.end()
 
 
 def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
