@@ -154,6 +154,8 @@ class GSPOConfig:
     """beta is adapted so that the KL to the reference stays near this; None keeps beta as it is."""
     kl_limit: float | None = None
     """The run saves and stops when the KL to the reference passes this."""
+    mismatch_limit: float = 0.05
+    """The run stops when kl/sampler passes this: what samples is not the policy that is trained."""
 
     def __post_init__(self) -> None:
         for name in ("generations", "prompts", "minibatches", "micro_batch_rows"):
@@ -161,7 +163,7 @@ class GSPOConfig:
         at_least("gspo.group_size", self.group_size, 2)
         at_least("gspo.quorum", self.quorum, 2)
         at_least("gspo.warmup_steps", self.warmup_steps, 0)
-        for name in ("learning_rate", "clip_low", "clip_high"):
+        for name in ("learning_rate", "clip_low", "clip_high", "mismatch_limit"):
             above(f"gspo.{name}", getattr(self, name), 0)
         for name in ("kl_target", "kl_limit"):
             if getattr(self, name) is not None:

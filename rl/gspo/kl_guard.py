@@ -53,3 +53,14 @@ class BetaController:
             return
         error = min(max(kl / self.target - 1, -self._bound), self._bound)
         self.beta *= 1 + self._gain * error
+
+
+def sampler_mismatch(kl: float | None, limit: float) -> str | None:
+    """Why a run must stop whose completions come from another policy than it trains, or None."""
+    if kl is None or kl <= limit:
+        return None
+    return (
+        f"kl/sampler is {kl:.4g} a token, above gspo.mismatch_limit {limit:.4g}: what samples is"
+        " not the policy that is trained. Use the same weights and --policy.dtype on both sides, or"
+        " --rollout.engine transformers; bfloat16 makes about 1e-3"
+    )

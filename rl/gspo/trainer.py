@@ -37,7 +37,7 @@ from rl.gspo.batch import Batch
 from rl.gspo.diagnostics import RowTable, update_metrics
 from rl.gspo.generation import Generation, NextGeneration
 from rl.gspo.head import attach_token_head
-from rl.gspo.kl_guard import BetaController, KlLimit
+from rl.gspo.kl_guard import BetaController, KlLimit, sampler_mismatch
 from rl.gspo.reference import Reference
 from rl.gspo.update import MicroBatch, Ranks, Update
 
@@ -202,7 +202,11 @@ def make_trainer_class() -> type:
             }
             if done.update.beta:
                 row["beta"] = done.update.beta
-            self.stop_reason = self._finite_steps.broken or broken_metric(row)
+            self.stop_reason = (
+                self._finite_steps.broken
+                or broken_metric(row)
+                or sampler_mismatch(row.get("kl/sampler"), self.settings.mismatch_limit)
+            )
             if not self.stop_reason:
                 kl = row.get("kl/ref")
                 self.beta_controller.observe(kl)

@@ -123,6 +123,8 @@ def settings(**changes) -> GSPOConfig:
         "minibatches": 2,
         "micro_batch_rows": 4,
         "learning_rate": 1e-2,
+        # a scripted sampler says nothing true of the policy
+        "mismatch_limit": 100.0,
     }
     return GSPOConfig(**{**defaults, **changes})
 

@@ -121,3 +121,31 @@ def test_only_the_rows_that_are_meant_are_written(where):
     table = RowTable.empty(2, torch.device("cpu"))
     table.write(torch.arange(2), where=torch.tensor(where), ratio=torch.tensor([math.nan, 1.0]))
     assert table.measured("ratio").tolist() == where
+
+
+def as_the_policy_says(policy, generation, *, off_by):
+    """The generation with the policy's own log-probs, moved by so much a token."""
+    logprobs = []
+    for prompt, completion in zip(generation.prompt_ids, generation.completion_ids, strict=True):
+        with torch.no_grad():
+            logits = policy.model(torch.tensor([[*prompt, *completion]])).logits[0].float()
+        places = range(len(prompt) - 1, len(prompt) + len(completion) - 1)
+        own = logits.log_softmax(-1)[list(places), completion]
+        logprobs.append((own + off_by).tolist())
+    return replace(generation, logprobs=logprobs)
+
+
+def test_completions_of_another_policy_end_the_run_before_the_next_are_judged(
+    train, settings, tiny, rollouts
+):
+    policy, speech = tiny(), rollouts()
+
+    def served_by(off_by):
+        return lambda prompt_ids: as_the_policy_says(policy, speech(prompt_ids), off_by=off_by)
+
+    config = settings(minibatches=1, on_policy=True, mismatch_limit=0.05)
+    near = train(config, policy=policy, rollout=served_by(0.02))
+    assert near.trainer.stop_reason is None
+    far = train(config, policy=policy, rollout=served_by(-1.0))
+    assert len(far.rows) == 1
+    assert "what samples is not the policy that is trained" in far.trainer.stop_reason
