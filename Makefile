@@ -57,6 +57,7 @@ smoke: $(READY)
 
 bench: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.update $(ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.precision
 	@$(RUN) -m experiments.bench.judge_client $(ARGS)
 	@$(RUN) -m experiments.bench.startup
 
