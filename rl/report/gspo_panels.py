@@ -22,7 +22,8 @@ def reward(record: Record) -> go.Figure | None:
     band = ([low for low, _ in edges], [high for _, high in edges])
     lines = [Line(name="mean ± standard deviation", values=mean, colour="blue", band=band)]
     before, after = mean_reward(run.heldout_before), mean_reward(run.heldout_after)
-    points = [(0.0, before), (generations[-1], after)]
+    on_the_way = [(row["generation"], row.get("heldout/reward")) for row in run.metrics]
+    points = [(0.0, before), *on_the_way, (generations[-1], after)]
     if heldout := [(x, figure) for x, figure in points if figure is not None]:
         xs, figures = [x for x, _ in heldout], [figure for _, figure in heldout]
         lines.append(Line(name="held-out questions", values=figures, x=xs, colour="orange"))

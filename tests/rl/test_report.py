@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.report import write_report
+from rl.report import report_figures, write_report
 from rl.report.digest import digest
 from rl.report.figures import Line, line_chart, smoothed, stack_chart
 from rl.report.page import page as page_of
@@ -332,3 +332,15 @@ def test_a_report_needs_neither_torch_nor_trl_and_drawing_begins_when_it_is_aske
     command = [sys.executable, "-c", REPORT_AND_TELL, run_copy]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", str(run_copy / "report.html"), "[]"]
+
+
+def test_what_was_asked_of_held_out_questions_on_the_way_is_drawn(recorded_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded_run, folder)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows[11]["heldout/reward"] = 0.625
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reward = dict(report_figures(folder))["Reward"]
+    (asked,) = [line for line in reward.data if (line.name or "").startswith("held-out")]
+    assert list(asked.x) == [0, 12, 24]
+    assert asked.y[1] == 0.625
