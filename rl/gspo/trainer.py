@@ -37,8 +37,7 @@ from rl.gspo.batch import Batch
 from rl.gspo.diagnostics import RowTable, update_metrics
 from rl.gspo.generation import Generation, NextGeneration
 from rl.gspo.head import attach_token_head
-from rl.gspo.kl_guard import BetaController, KlLimit, sampler_mismatch
-from rl.gspo.reference import Reference
+from rl.gspo.reference import BetaController, KlLimit, Reference, sampler_mismatch
 from rl.gspo.update import MicroBatch, Ranks, Update
 
 OnCheckpoint = Callable[[Path], None]

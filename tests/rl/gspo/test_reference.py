@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from rl.gspo.generation import Generation
-from rl.gspo.kl_guard import BetaController, KlLimit
 from rl.gspo.objective import gspo_loss, kl_loss
-from rl.gspo.reference import Reference
+from rl.gspo.reference import BetaController, KlLimit, Reference
 
 
 def fresh(policy):
