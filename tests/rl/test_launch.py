@@ -132,6 +132,7 @@ def test_a_preset_is_written_over_the_experiment_and_flags_over_the_preset():
     assert (gspo["aggregation"], gspo["prompts"], gspo["group_size"]) == ("dr_grpo", 2, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "said"),
     [

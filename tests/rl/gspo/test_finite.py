@@ -8,6 +8,8 @@ import torch
 
 from rl.gspo.diagnostics import RowTable, update_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad])

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 NO_CLIPPING_OF_THE_NORM = {"max_grad_norm": 1e9}
 
 

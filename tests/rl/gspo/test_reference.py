@@ -10,6 +10,8 @@ from rl.gspo.generation import Generation
 from rl.gspo.objective import gspo_loss, kl_loss
 from rl.gspo.reference import BetaController, KlLimit, Reference
 
+pytestmark = pytest.mark.slow
+
 
 def fresh(policy):
     """The policy with an adapter that does nothing yet, as a run starts."""

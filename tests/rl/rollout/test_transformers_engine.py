@@ -11,6 +11,8 @@ from rl.policy.load import load_policy, load_tokenizer
 from rl.rollout.engine import Sampling
 from rl.rollout.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def policy():

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rl.report import report_figures
 from rl.run.folder import read_run
 from rl.run.tracking import ROLLOUTS_A_GENERATION, Tracker, spread_sample
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 CONFIG = {"gspo": {"learning_rate": 2e-4}}
