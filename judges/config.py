@@ -87,11 +87,12 @@ class JudgeConfig:
         return 0.7 if self.samples > 1 else 0.0
 
     def __post_init__(self) -> None:
-        for name, low in (("samples", 1), ("max_reply_tokens", 1), ("retries", 0)):
-            _at_least(name, getattr(self, name), low)
-        for name in ("max_in_flight", "rpm", "tpm", "max_calls", "max_tokens"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
+        at_least_one = ("samples", "max_reply_tokens", "max_in_flight", "rpm", "tpm")
+        lowest = dict.fromkeys((*at_least_one, "max_calls", "max_tokens"), 1) | {"retries": 0}
+        for name, low in lowest.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"judge.{name} is {value}: it must be at least {low}")
         for name in ("timeout_s", "deadline_s", "max_usd"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -111,8 +112,3 @@ class JudgeConfig:
                 f"judge.samples is {self.samples} with judge.grading labels: log-probs already "
                 "hold every sample. Use --judge.samples 1, or --judge.grading schema"
             )
-
-
-def _at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"judge.{name} is {value}: it must be at least {low}")

@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from judges.client.backends import named
-from judges.client.budget import Budget, BudgetExceeded
+from judges.client.budget import Budget
 from judges.client.chat import Chat
 from judges.client.http import Transport
 from judges.config import JudgeConfig
@@ -16,8 +17,9 @@ from judges.opening import Shared, check, open_grader, open_ledger
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.serve.child import ChildServer
 from judges.stats import JudgeStats, Tally
-from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeRequest, Scored, Verdict
-from judges.vote import combine, disagree
+from judges.together import all_to_their_end
+from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeFault, JudgeRequest, Scored, Verdict
+from judges.vote import combine
 
 ANOTHER_MAY_ANSWER = OUTAGES | {FaultCause.NOT_RECORDED}
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
@@ -68,7 +70,6 @@ class Judge:
                     max_usd=config.max_usd,
                     already=ledger.spent() if ledger else None,
                 ),
-                tally=self._tally,
             )
             self._chains = [
                 [await open_grader(link, shared, stack) for link in chain]
@@ -89,28 +90,20 @@ class Judge:
         """
         deadline = self._deadline()
         verdicts: dict[int, Verdict] = {}
-        left = iter(enumerate(requests))
-        spent: list[BudgetExceeded] = []
+        left = deque(enumerate(requests))
 
         async def work() -> None:
-            for place, request in left:
-                if spent:
-                    return
-                try:
+            try:
+                while left:
+                    place, request = left.popleft()
                     verdicts[place] = await self._verdict(request, deadline)
-                except BudgetExceeded as error:
-                    spent.append(error)
+            except BaseException:
+                left.clear()
+                raise
 
         # A place in flight never waits for a prompt, and a million requests are not all prompts.
-        workers = min(len(requests), 2 * self._most_in_flight)
-        tasks = [asyncio.create_task(work()) for _ in range(workers)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-        if spent:
-            raise spent[0]
+        most_in_flight = max(chat.backend.max_in_flight for chat in self._chats)
+        await all_to_their_end(work() for _ in range(min(len(requests), 2 * most_in_flight)))
         return [verdicts[place] for place in range(len(requests))]
 
     async def score_one(self, request: JudgeRequest) -> Verdict:
@@ -154,23 +147,21 @@ class Judge:
     def _chats(self) -> list[Chat]:
         return [grader.chat for chain in self._chains for grader in chain]
 
-    @property
-    def _most_in_flight(self) -> int:
-        return max(chat.backend.max_in_flight for chat in self._chats)
-
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.config.deadline_s
 
     async def _verdict(self, request: JudgeRequest, deadline: float) -> Verdict:
-        started = asyncio.get_running_loop().time()
-        self._tally.in_flight += 1
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             verdict: Verdict = await self._panel_verdict(request, deadline)
         except Faulty as fault:
-            latency_s = asyncio.get_running_loop().time() - started
-            verdict = fault.verdict(latency_s)
-        finally:
-            self._tally.in_flight -= 1
+            verdict = JudgeFault(
+                cause=fault.cause,
+                detail=fault.detail,
+                latency_s=loop.time() - started,
+                usage=fault.usage,
+            )
         self._tally.add(verdict)
         return verdict
 
@@ -178,10 +169,9 @@ class Judge:
         if len(self._chains) == 1:
             return await self._chain_verdict(self._chains[0], request, deadline)
         verdicts, faults = await _scored(
-            [self._chain_verdict(chain, request, deadline) for chain in self._chains]
+            self._chain_verdict(chain, request, deadline) for chain in self._chains
         )
-        self._tally.panels += 1
-        self._tally.disagreements += disagree(verdicts)
+        self._tally.disagreements += len({verdict.tier for verdict in verdicts}) > 1
         return combine(verdicts, faults, self.config.vote, self.rubric)
 
     async def _chain_verdict(
@@ -206,12 +196,12 @@ class Judge:
         if samples == 1:
             return await grader.grade(request, deadline)
         verdicts, faults = await _scored(
-            [grader.grade(request, deadline, sample=i) for i in range(samples)]
+            grader.grade(request, deadline, sample=i) for i in range(samples)
         )
         return combine(verdicts, faults, "majority", self.rubric)
 
 
-async def _scored(asked: Sequence[Awaitable[Scored]]) -> tuple[list[Scored], list[Faulty]]:
+async def _scored(asked: Iterable[Awaitable[Scored]]) -> tuple[list[Scored], list[Faulty]]:
     """All of them to their end, whatever becomes of one: what was asked is paid for."""
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     for outcome in outcomes:

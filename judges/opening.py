@@ -21,7 +21,6 @@ from judges.rubric.rubric import Rubric
 from judges.serve.child import ChildServer
 from judges.serve.llama import LlamaServer, check_gguf
 from judges.serve.rules import load_known
-from judges.stats import Tally
 
 PIECES = 64
 PIECE_BYTES = 2**16
@@ -35,7 +34,6 @@ class Shared:
     transport: Transport
     ledger: Ledger | None
     budget: Budget
-    tally: Tally
     children: list[ChildServer] = field(default_factory=list[ChildServer])
 
 
@@ -84,7 +82,7 @@ async def open_grader(config: JudgeConfig, shared: Shared, stack: AsyncExitStack
         shared.ledger.register(setup)
     chat = Chat(
         backend,
-        Books(setup=setup, budget=shared.budget, ledger=shared.ledger, on_bill=shared.tally.spend),
+        Books(setup=setup, budget=shared.budget, ledger=shared.ledger),
         None if is_replay else shared.transport,
         logprobs=config.grading == "labels",
         retries=config.retries,

@@ -23,8 +23,6 @@ class JudgeStats:
     scored: int
     cached: int
     faults: dict[str, int]
-    tiers: dict[str, int]
-    in_flight: int
     p50_s: float | None
     p95_s: float | None
     usage: Usage
@@ -37,7 +35,6 @@ class JudgeStats:
     breaker_open: bool
     troubles: dict[str, int]
     """Attempts that failed, most of them made good by a retry."""
-    panels: int
     disagreements: int
     """Panels whose members did not all name the same tier."""
 
@@ -48,45 +45,35 @@ class JudgeStats:
 
 class Tally:
     def __init__(self) -> None:
-        self.in_flight = 0
-        self.panels = 0
         self.disagreements = 0
+        self._scored = 0
         self._cached = 0
-        self._tiers: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
-        self.usage = FREE
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
-
-    def spend(self, usage: Usage) -> None:
-        self.usage += usage
 
     def add(self, verdict: Verdict) -> None:
         if isinstance(verdict, JudgeFault):
             self._faults[verdict.cause.value] += 1
             return
-        self._tiers[verdict.tier] += 1
+        self._scored += 1
         self._cached += verdict.cached
         if not verdict.cached:
             self._latencies_s.append(verdict.latency_s)
 
     def snapshot(self, chats: Sequence[Chat]) -> JudgeStats:
         ordered = sorted(self._latencies_s)
-        scored = sum(self._tiers.values())
         return JudgeStats(
-            requests=scored + sum(self._faults.values()),
-            scored=scored,
+            requests=self._scored + self._faults.total(),
+            scored=self._scored,
             cached=self._cached,
             faults=dict(self._faults),
-            tiers=dict(self._tiers),
-            in_flight=self.in_flight,
             p50_s=ordered[len(ordered) // 2] if ordered else None,
             p95_s=ordered[int(len(ordered) * 0.95)] if ordered else None,
-            usage=self.usage,
+            usage=sum((chat.usage for chat in chats), FREE),
             calls=sum(chat.hedging.calls for chat in chats),
             attempts=sum(chat.attempts for chat in chats),
             limit=sum(chat.limit.limit for chat in chats),
             breaker_open=any(chat.breaker.is_open for chat in chats),
-            troubles=dict(sum((chat.troubles for chat in chats), Counter[str]())),
-            panels=self.panels,
+            troubles=sum((chat.troubles for chat in chats), Counter[str]()),
             disagreements=self.disagreements,
         )

@@ -100,11 +100,6 @@ class Faulty(Exception):
         self.detail = detail
         self.usage = usage
 
-    def verdict(self, latency_s: float) -> "JudgeFault":
-        return JudgeFault(
-            cause=self.cause, detail=self.detail, latency_s=latency_s, usage=self.usage
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:

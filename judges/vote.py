@@ -18,7 +18,6 @@ def combine(
     """
     if len(verdicts) <= len(faults):
         raise _too_few(verdicts, faults)
-    scores = [verdict.score for verdict in verdicts]
     if vote == "majority":
         counts = Counter(verdict.tier for verdict in verdicts).most_common(2)
         if len(counts) > 1 and counts[0][1] == counts[1][1]:
@@ -26,7 +25,7 @@ def combine(
         tier = counts[0][0]
         score = fmean(verdict.score for verdict in verdicts if verdict.tier == tier)
     else:
-        score = median(scores)
+        score = median(verdict.score for verdict in verdicts)
         tier = min(rubric.tiers, key=lambda tier: (abs(tier.score - score), tier.score)).label
     agreeing = [verdict for verdict in verdicts if verdict.tier == tier]
     return Scored(
@@ -44,13 +43,9 @@ def _too_few(verdicts: Sequence[Scored], faults: Sequence[Faulty]) -> Faulty:
     asked = len(verdicts) + len(faults)
     worst = next((fault for fault in faults if fault.cause in OUTAGES), faults[0])
     named = worst.cause in OUTAGES or not verdicts
-    paid = [*(verdict.usage for verdict in verdicts), *(fault.usage for fault in faults)]
+    paid = sum((one.usage for one in (*verdicts, *faults)), FREE)
     detail = f"{len(verdicts)} of {asked} verdicts came; {worst.detail}"
-    return Faulty(worst.cause if named else FaultCause.NO_MAJORITY, detail, sum(paid, FREE))
-
-
-def disagree(verdicts: Sequence[Scored]) -> bool:
-    return len({verdict.tier for verdict in verdicts}) > 1
+    return Faulty(worst.cause if named else FaultCause.NO_MAJORITY, detail, paid)
 
 
 def _spread(verdicts: Sequence[Scored]) -> str:

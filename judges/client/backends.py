@@ -124,10 +124,8 @@ SERVED_HERE = ("rules", "vllm", "ollama", "llamacpp", "replay")
 BLOT = "***"
 SECRET = 8
 """Characters from which a value in a URL may be a key."""
-OWN = (
-    *("url", "model", "key_env", "reasoning", "timeout_s", "max_in_flight", "rpm", "tpm"),
-    *("usd_per_m_in", "usd_per_m_out"),
-)
+LIMITS = ("timeout_s", "max_in_flight", "rpm", "tpm")
+OWN = ("url", "model", "key_env", "reasoning", *LIMITS, "usd_per_m_in", "usd_per_m_out")
 """What a config may say of a row in its place."""
 
 
@@ -179,22 +177,18 @@ def _check_url(url: str) -> None:
         )
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"judge.url is {nameable(url)!r}: it must begin with http:// or https://")
-    if problem := _problem(url):
-        raise ValueError(
-            f"judge.url is {nameable(url)!r}: {problem}. Write it as http://host:8000/v1"
-        )
-
-
-def _problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        problem = None if parts.hostname else "it names no host"
     except ValueError as error:
-        if "@" not in url:
-            return str(error)
-        # Its words may quote the password.
-        return "it cannot be read; the signs / ? # [ ] @ in a password are written %2F and so on"
-    return None if parts.hostname else "it names no host"
+        problem = str(error)
+        if "@" in url:  # those words may quote the password
+            problem = "it cannot be read; / ? # [ ] @ in a password are written %2F and so on"
+    if problem:
+        raise ValueError(
+            f"judge.url is {nameable(url)!r}: {problem}. Write it as http://host:8000/v1"
+        )
 
 
 def endpoint(base: str, path: str) -> str:
@@ -226,14 +220,14 @@ def resolve(config: JudgeConfig, *, keyless: bool = False) -> Backend:
             f"{backend.key_env} is not set. Type: export {backend.key_env}=..., or name another "
             "variable with judge.key_env, or use --judge.backend rules, which needs none"
         )
-    if (backend.key() or "").splitlines()[1:]:
+    if len((backend.key() or "").splitlines()) > 1:
         raise ValueError(f"{backend.key_env} holds more than one line: export the key alone")
     if config.backend == "custom" and not backend.url:
         raise ValueError(
             "judge.url is missing: backend custom is any OpenAI-compatible server, so say which, "
             "for example --judge.url http://127.0.0.1:8000/v1"
         )
-    if backend.model is None and config.backend not in ("replay",):
+    if backend.model is None and config.backend != "replay":
         what = "the GGUF file" if config.backend == "llamacpp" else "the model the server has"
         raise ValueError(
             f"judge.model is missing: backend {config.backend} has no default. Name {what} with "
@@ -268,15 +262,7 @@ def named(config: JudgeConfig, entry: str) -> JudgeConfig:
     """The config of another judge, written `backend[:model][@url]`: only its limits carry over."""
     rest, _, host = entry.partition("@http")
     backend, _, model = rest.partition(":")
-    return replace(
-        config,
-        backend=backend,
-        model=model or None,
-        url=f"http{host}" if host else None,
-        key_env=None,
-        reasoning=None,
-        usd_per_m_in=None,
-        usd_per_m_out=None,
-        panel=(),
-        fallback=(),
-    )
+    limits = {name: getattr(config, name) for name in LIMITS}
+    url = f"http{host}" if host else None
+    own = replace(swapped(config, backend), model=model or None, url=url, **limits)
+    return replace(own, panel=(), fallback=())

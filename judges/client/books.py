@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,8 +18,6 @@ class Books:
     setup: Setup
     budget: Budget
     ledger: Ledger | None = None
-    on_bill: Callable[[Usage], None] = lambda bill: None
-    """Told of every bill, whether or not a verdict came of it."""
 
 
 class Attempt:
@@ -49,9 +46,7 @@ class Attempt:
         if books.ledger is None:
             return self
         try:
-            await books.ledger.asked(
-                ask.key, books.setup, ask.request, self.worst, attempt=self._id
-            )
+            await books.ledger.asked(ask.key, self._id, books.setup, ask.request, self.worst)
         except BaseException as error:
             self._close(error)
             raise
@@ -63,16 +58,12 @@ class Attempt:
             await on_disk
 
     def _close(self, error: BaseException | None) -> asyncio.Future[None] | None:
-        budget, ledger, key = self._books.budget, self._books.ledger, self.ask.key
-        if self.is_sent:
-            budget.settle(self.worst, self._cost)
-        else:
-            budget.unsent(self.worst)
+        ledger, key = self._books.ledger, self.ask.key
+        cost = self._cost if self.is_sent else None
+        self._books.budget.settle(self.worst, cost)
         if ledger is None:
             return None
-        cause = error.cause if isinstance(error, Faulty) else None
-        if not self.is_sent:
-            return ledger.unsent(key, cause, attempt=self._id)
         if self.reply is None:
-            return ledger.fault(key, cause, self._cost, attempt=self._id)
-        return ledger.scored(key, self.reply, self._cost, attempt=self._id)
+            cause = error.cause if isinstance(error, Faulty) else None
+            return ledger.fault(key, self._id, cause, cost)
+        return ledger.scored(key, self._id, self.reply, self._cost)

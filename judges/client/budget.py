@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from judges.verdict import Usage
+from judges.verdict import FREE, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,29 +43,18 @@ class Budget:
             ("usd", self._max_usd, spent.usd, worst.usd),
         ):
             if limit is not None and taken + need > limit:
-                raise BudgetExceeded(_message(name, limit, taken, need))
-        self._add(worst, calls=1)
+                raise BudgetExceeded(
+                    f"judge.max_{name} is {limit:g}: {taken:g} are spent and the next call may "
+                    f"need {need:g}. Raise --judge.max_{name} to go on; what is in a ledger is "
+                    "not paid for again"
+                )
+        self._add(1, worst.tokens, worst.usd)
 
-    def settle(self, worst: Usage, actual: Usage) -> None:
-        """Put the bill in the place of what was reserved for it."""
-        self._add(actual)
-        self._add(worst, sign=-1)
+    def settle(self, worst: Usage, actual: Usage | None) -> None:
+        """Put the bill in the place of what was reserved for it; None where it reached nobody."""
+        bill = actual or FREE
+        self._add(0 if actual else -1, bill.tokens - worst.tokens, bill.usd - worst.usd)
 
-    def unsent(self, worst: Usage) -> None:
-        """It never reached anyone: no call, and no money."""
-        self._add(worst, calls=1, sign=-1)
-
-    def _add(self, usage: Usage, *, calls: int = 0, sign: int = 1) -> None:
-        spent = self.spent
-        self.spent = Spent(
-            calls=spent.calls + sign * calls,
-            tokens=spent.tokens + sign * usage.tokens,
-            usd=spent.usd + sign * usage.usd,
-        )
-
-
-def _message(name: str, limit: float, spent: float, need: float) -> str:
-    return (
-        f"judge.max_{name} is {limit:g}: {spent:g} are spent and the next call may need {need:g}. "
-        f"Raise --judge.max_{name} to go on; what is in a ledger is not paid for again"
-    )
+    def _add(self, calls: int, tokens: int, usd: float) -> None:
+        was = self.spent
+        self.spent = Spent(calls=was.calls + calls, tokens=was.tokens + tokens, usd=was.usd + usd)

@@ -9,7 +9,6 @@ Raised are Faulty, a spent budget, and a ledger that cannot be written.
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from judges.client.backends import BLOT, Backend, endpoint, secrets_in
 from judges.client.books import Attempt, Books
 from judges.client.features import Feature, Features, refused
 from judges.client.hedge import Hedging, first_to_answer
-from judges.client.http import HttpReply, TimedOut, Transport, TransportError
+from judges.client.http import HttpReply, Transport
 from judges.client.limits import AdaptiveLimit, Breaker, Pace, Pass, Slots
 from judges.client.retry import LesserTerms, Patience, Transient, retry_after_s
 from judges.client.wire import WIRES, Ask, Reply, in_its_format, read_reply
@@ -70,6 +69,8 @@ class Chat:
         self.hedging = Hedging(hedge_share)
         self.attempts = 0
         self.troubles: Counter[str] = Counter()
+        self.usage = FREE
+        """All bills, whether or not a verdict came of them."""
         self._http = http
         self._retries = retries
         self._backoff_s = backoff_s
@@ -85,10 +86,15 @@ class Chat:
         if (recorded := self._recorded(ask, read)) is not None:
             return recorded
         while (twin := self._under_way.get(ask.key)) is not None:
-            outcome = await _outcome_of(twin, deadline)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    outcome = await asyncio.shield(twin)
+            except TimeoutError:
+                why = "an equal request was not answered"
+                raise Faulty(FaultCause.DEADLINE, why) from None
             if isinstance(outcome, Faulty):
                 raise Faulty(outcome.cause, outcome.detail)
-            if outcome is not None:
+            if outcome is not None:  # else it was given up, and this one is to try itself
                 return replace(outcome, cached=True, usage=FREE)
         mine = self._under_way[ask.key] = asyncio.get_running_loop().create_future()
         outcome = None
@@ -96,7 +102,7 @@ class Chat:
             outcome = await self._answered(ask, read, deadline)
             return outcome
         except Faulty as fault:
-            outcome = fault
+            outcome = None if fault.cause is FaultCause.DEADLINE else fault
             raise
         finally:
             del self._under_way[ask.key]
@@ -126,7 +132,7 @@ class Chat:
 
     async def _attempt(self, ask: Ask, read: Callable[[Reply], T], patience: Patience) -> Answer[T]:
         """Raises Transient where asking again may help. Sent twice at once if it is late."""
-        features = replace(self.features, logprobs=self.features.logprobs and ask.logprobs)
+        features = self.features if ask.logprobs else replace(self.features, logprobs=False)
         body, worst = in_its_format(self.backend, ask, features)
         admitted = await self._admitted(worst.tokens, patience.deadline)
 
@@ -204,16 +210,16 @@ class Chat:
                 body=body,
                 timeout_s=min(self.backend.timeout_s, left_s),
             )
-        except TransportError as error:
-            self.troubles[error.cause] += 1
+        except Faulty as fault:
+            self.troubles[fault.cause] += 1
             now = loop.time()
-            attempt.is_sent = error.cause is not FaultCause.CONNECT
-            if isinstance(error, TimedOut):
+            attempt.is_sent = fault.cause is not FaultCause.CONNECT
+            if fault.cause is FaultCause.TIMEOUT:
                 if now >= patience.deadline:  # cut short, which says nothing about the judge
                     raise Faulty(FaultCause.DEADLINE, "no reply before the deadline") from None
                 self.limit.on_overload(now)
             self.breaker.on_failure(admitted, now)
-            raise Transient(error.cause, str(error)) from None
+            raise Transient(fault.cause, fault.detail) from None
         http = self._blotted(http)
         if http.status >= 500 or http.status in (408, *LIMITED):
             raise self._trouble(http, attempt, admitted)
@@ -270,7 +276,7 @@ class Chat:
         if bill != FREE:  # where it does not say, it counts at its worst
             attempt.bill(bill)
             self.pace.put_back_tokens(attempt.worst.tokens - bill.tokens)
-            self.books.on_bill(bill)
+            self.usage += bill
 
     def _refusal(self, http: HttpReply, features: Features, ask: Ask) -> Faulty:
         detail = f"HTTP {http.status}: {_head(http)}"
@@ -320,19 +326,6 @@ class Chat:
             if secret and (said := secret.encode()) in body:
                 body = body.replace(said, BLOT.encode())
         return http if body is http.body else replace(http, body=body)
-
-
-async def _outcome_of(
-    twin: asyncio.Future[Answer[Any] | Faulty | None], deadline: float
-) -> Answer[Any] | Faulty | None:
-    """What an equal ask came to; None if it was given up, and this one is to try itself."""
-    left_s = deadline - asyncio.get_running_loop().time()
-    done, _ = await asyncio.wait({twin}, timeout=None if math.isinf(left_s) else max(left_s, 0.0))
-    if not done:
-        return Faulty(FaultCause.DEADLINE, "an equal request was not answered")
-    outcome = twin.result()
-    is_late = isinstance(outcome, Faulty) and outcome.cause is FaultCause.DEADLINE
-    return None if is_late else outcome
 
 
 def _head(http: HttpReply) -> str:

@@ -21,6 +21,7 @@ _NOT_TAKEN = (
     r"unsupport|support|allow|permit|accept|unknown|unrecogni[sz]ed|unexpected|invalid|unavailable|"
     r"not available|deprecated|forbidden|extra|only|must|cannot|can't|param"
 )
+_NEAR = r"[^\n]{0,80}?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +58,12 @@ def refused(status: int, body: bytes, sent: Features, request: JudgeRequest) -> 
     for feature, name in _NAMES.items():
         if not getattr(sent, feature) or (feature == "form" and sent.logprobs):
             continue  # it was not asked for
-        is_said = re.search(_refusing(name), said, re.IGNORECASE)
-        if is_said and re.search(name, asked, re.IGNORECASE):
-            is_said = None
-        if is_said or re.search(name, named, re.IGNORECASE):
+        refusal = f"({name}){_NEAR}({_NOT_TAKEN})|({_NOT_TAKEN}){_NEAR}({name})"
+        is_said = re.search(refusal, said, re.IGNORECASE)
+        is_quoted = is_said and re.search(name, asked, re.IGNORECASE)
+        if (is_said and not is_quoted) or re.search(name, named, re.IGNORECASE):
             return feature
     return None
-
-
-def _refusing(name: str) -> str:
-    """The setting and a word of refusal close together."""
-    near = r"[^\n]{0,80}?"
-    return rf"({name}){near}({_NOT_TAKEN})|({_NOT_TAKEN}){near}({name})"
 
 
 def _error_fields(body: bytes) -> tuple[str, str]:
@@ -81,15 +76,11 @@ def _error_fields(body: bytes) -> tuple[str, str]:
         return "", ""
     error = cast(dict[str, object], error)
     found = error.get("error") or error.get("detail") or error
-    entries = cast(list[object], found if isinstance(found, list) else [found])
-    messages: list[str] = []
+    lines: list[str] = []
     names: list[str] = []
-    for entry in entries:
-        if not isinstance(entry, dict):
-            messages.append(str(entry))
-            continue
-        fields = cast(dict[str, object], entry)
+    for entry in cast(list[object], found if isinstance(found, list) else [found]):
+        fields = cast(dict[str, object], entry if isinstance(entry, dict) else {"msg": entry})
         said = (fields.get(key) for key in ("message", "msg", "type", "code"))
-        messages.append(" ".join(map(str, filter(None, said))))
+        lines.append(" ".join(map(str, filter(None, said))))
         names += [str(fields[key]) for key in ("param", "loc") if key in fields]
-    return "\n".join(messages)[:2000], " ".join(names)[:200]
+    return "\n".join(lines)[:2000], " ".join(names)[:200]

@@ -14,8 +14,9 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar
-from typing import ClassVar, Self
+from typing import Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -23,7 +24,7 @@ import httpx
 from yarl import URL
 
 from judges.client.backends import nameable
-from judges.verdict import FaultCause
+from judges.verdict import FaultCause, Faulty
 
 CONNECT_TIMEOUT_S = 15.0
 KEEPALIVE_S = 60.0
@@ -45,34 +46,6 @@ class HttpReply:
     body: bytes
 
 
-class TransportError(Exception):
-    """No reply. Says where and why; never holds a header, a body or a URL's query."""
-
-    cause: ClassVar[FaultCause]
-
-
-class ConnectFailed(TransportError):
-    """Nothing was sent, so nothing is billed."""
-
-    cause = FaultCause.CONNECT
-
-
-class Reset(TransportError):
-    """It was sent, and may have been answered and billed."""
-
-    cause = FaultCause.RESET
-
-
-class TimedOut(TransportError):
-    """It was sent, or was about to be."""
-
-    cause = FaultCause.TIMEOUT
-
-
-class NotHttp(TransportError):
-    cause = FaultCause.BAD_REPLY
-
-
 class NoCookies(CookieJar):
     """Looking for cookies in a reply costs a twelfth of a request."""
 
@@ -85,7 +58,7 @@ class Transport:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self._urls: dict[str, httpx.URL] = {}
+        self._address = cache(_address)
 
     async def __aenter__(self) -> Self:
         _allow_many_sockets()
@@ -98,8 +71,17 @@ class Transport:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> HttpReply:
-        to = self._urls.get(url) or self._learn(url)
-        _check(headers)
+        """Raises Faulty, which says where and why, and holds no header, body or URL's query.
+
+        CONNECT: nothing was sent. RESET, TIMEOUT and BAD_REPLY: it may be billed.
+        """
+        to = self._address(url)
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(
+                    f"the header {name} holds a line break or a character beyond ASCII: is there "
+                    "one in the key?"
+                )
         # By hand, because what the client adds to build one costs as much again as sending it.
         request = httpx.Request("POST", to, headers={**_SAID_BY_ALL, **headers}, content=body)
         give_up_at = asyncio.get_running_loop().time() + timeout_s
@@ -107,49 +89,32 @@ class Transport:
             async with asyncio.timeout_at(give_up_at):
                 reply = await self._client.send(request)
         except TimeoutError:
-            failure = TimedOut(f"{_place(to)}: no whole reply in {timeout_s:.3g} s")
+            cause, why = FaultCause.TIMEOUT, f"no whole reply in {timeout_s:.3g} s"
         except httpx.RequestError as error:
-            failure = _ours(error)(f"{_place(to)}: {error}")
+            cause, why = _cause(error), str(error)
         else:
             return HttpReply(status=reply.status_code, headers=reply.headers, body=reply.content)
-        raise failure
-
-    def _learn(self, url: str) -> httpx.URL:
-        """Parsed once, and without a user: a key goes into a header."""
-        try:
-            to = httpx.URL(url).copy_with(userinfo=b"", fragment=None)
-        except httpx.InvalidURL:
-            to = httpx.URL()
-        if to.scheme not in ("http", "https") or not to.host:
-            raise ValueError(
-                f"judge.url is {nameable(url)!r}: it must begin with http:// or https:// "
-                "and name a host"
-            )
-        self._urls[url] = to
-        return to
+        raise Faulty(cause, f"{to.netloc.decode()}: {why}")
 
 
-def _place(url: httpx.URL) -> str:
-    return url.netloc.decode()
+def _address(url: str) -> httpx.URL:
+    """Without a user: a key goes into a header."""
+    try:
+        to = httpx.URL(url).copy_with(userinfo=b"", fragment=None)
+    except httpx.InvalidURL:
+        to = httpx.URL()
+    if to.scheme not in ("http", "https") or not to.host:
+        raise ValueError(
+            f"judge.url is {nameable(url)!r}: it must begin with http:// or https:// "
+            "and name a host"
+        )
+    return to
 
 
-def _check(headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(
-                f"the header {name} holds a line break or a character beyond ASCII: is there "
-                "one in the key?"
-            )
-
-
-def _ours(error: httpx.RequestError) -> type[TransportError]:
-    match error:
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
-            return ConnectFailed
-        case httpx.NetworkError():
-            return Reset
-        case _:
-            return NotHttp
+def _cause(error: httpx.RequestError) -> FaultCause:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return FaultCause.CONNECT
+    return FaultCause.RESET if isinstance(error, httpx.NetworkError) else FaultCause.BAD_REPLY
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -160,7 +125,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self._proxies: dict[tuple[str, str, int | None], URL | None] = {}
+        self._proxy_for = cache(_proxy_for)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=ADDRESS_S
@@ -181,7 +146,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 headers=request.headers,
                 data=request.content,
                 allow_redirects=False,
-                proxy=self._proxy(request.url),
+                proxy=self._proxy_for(request.url.scheme, request.url.host, request.url.port),
                 ssl=self._trusted() if request.url.scheme == "https" else True,
             ) as reply:
                 body = await _whole(reply)
@@ -203,12 +168,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ) from error
             self._tls.load_default_certs()
         return self._tls
-
-    def _proxy(self, url: httpx.URL) -> URL | None:
-        place = (url.scheme, url.host, url.port)
-        if place not in self._proxies:
-            self._proxies[place] = _proxy_for(*place)
-        return self._proxies[place]
 
 
 async def _whole(reply: aiohttp.ClientResponse) -> bytes:
@@ -277,7 +236,10 @@ def _proxy_for(scheme: str, host: str, port: int | None) -> URL | None:
     """As httpx has it from the environment; this machine itself is never asked of a proxy."""
     proxies = getproxies()
     url = proxies.get(scheme) or proxies.get("all")
-    exempt = host == "localhost" or _is_loopback(host)
+    try:
+        exempt = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        exempt = host == "localhost"
     if not url or exempt or proxy_bypass(f"{host}:{port}" if port else host):
         return None
     try:
@@ -292,13 +254,6 @@ def _proxy_for(scheme: str, host: str, port: int | None) -> URL | None:
     return proxy
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _allow_many_sockets() -> None:
     """A soft limit of 1,024 open files is common, and a request in flight is one."""
     if sys.platform == "win32":
@@ -306,7 +261,6 @@ def _allow_many_sockets() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    wanted = 2**16 if hard == unlimited else min(hard, 2**16)
-    if soft != unlimited and soft < wanted:
+    wanted = 2**16 if hard == resource.RLIM_INFINITY else min(hard, 2**16)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -40,18 +40,12 @@ CREATE TABLE IF NOT EXISTS events (
     cause TEXT, attempt TEXT
 );
 """
-# In files of earlier versions rows name no attempt: there a key's closing row closes all before it.
-_OPEN = """
-    SELECT seq FROM events LEFT JOIN (
-        SELECT key, max(seq) AS closed FROM events
-        WHERE kind != 'asked' AND attempt IS NULL GROUP BY key
-    ) USING (key)
-    WHERE kind = 'asked' AND seq > coalesce(closed, 0) AND (
-        attempt IS NULL
-        OR attempt NOT IN (
-            SELECT attempt FROM events WHERE kind != 'asked' AND attempt IS NOT NULL
-        )
-    )
+_SPENT = """
+SELECT total(kind = 'asked') - total(kind = 'unsent'),
+    total((input_tokens + output_tokens) * counts), total(usd * counts)
+FROM (SELECT *, kind != 'asked' OR attempt NOT IN (
+    SELECT attempt FROM events WHERE kind != 'asked'
+) AS counts FROM events)
 """
 
 
@@ -67,7 +61,7 @@ class _Row(NamedTuple):
     cached_tokens: int
     usd: float
     cause: str | None
-    attempt: str | None
+    attempt: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +76,13 @@ class Setup:
     """Its hash."""
     sampling: str
 
+    def public(self) -> dict[str, str]:
+        """As it is written down, in the order of its columns."""
+        return asdict(self) | {"url": without_secrets(self.url)}
+
     @cached_property
     def id(self) -> str:
-        public = asdict(self) | {"url": without_secrets(self.url)}
-        return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(self.public(), sort_keys=True).encode()).hexdigest()[:32]
 
     def key(self, request: JudgeRequest, *, sample: int | str = 0) -> str:
         """Names one question to one judge. Lengths go in first: no two texts run together.
@@ -105,24 +102,19 @@ class LedgerError(OSError):
 class Ledger:
     """`async with Ledger(path) as ledger`; one process and one loop write it, others may read."""
 
-    def __init__(self, path: str | Path, *, together_s: float = TOGETHER_S) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._together_s = together_s
         self._rows: list[_Row] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._unsaved: dict[str, bytes] = {}
         self._saved_at = -math.inf
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._saving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._writer = _open(self.path)
         self._writer.executescript(_SCHEMA)
-        columns = self._writer.execute("SELECT name FROM pragma_table_info('events')").fetchall()
-        if ("attempt",) not in columns:
-            self._writer.execute("ALTER TABLE events ADD COLUMN attempt TEXT")
         self._reader = _open(self.path)
         # Kept here and not in an index: keys are random, and each would rewrite a page of its own.
         rows = self._reader.execute("SELECT key, seq FROM events WHERE kind = 'scored'")
@@ -131,7 +123,8 @@ class Ledger:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._idle.wait()
+            if self._saving:
+                await asyncio.wait([self._saving])
         finally:
             self._thread.shutdown()
             self._writer.close()
@@ -139,18 +132,12 @@ class Ledger:
 
     def register(self, setup: Setup) -> None:
         """Once for each judge, before its first row."""
-        row = (setup.model, without_secrets(setup.url), setup.rubric, setup.template)
-        self._reader.execute(
-            "INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)",
-            (setup.id, *row, setup.sampling),
-        )
+        row = (setup.id, *setup.public().values())
+        self._reader.execute("INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def setups(self) -> list[Setup]:
-        rows = self._reader.execute("SELECT model, url, rubric, template, sampling FROM setups")
-        return [
-            Setup(model=model, url=url, rubric=rubric, template=template, sampling=sampling)
-            for model, url, rubric, template, sampling in rows
-        ]
+        rows = self._reader.execute(f"SELECT {', '.join(Setup.__annotations__)} FROM setups")
+        return [Setup(**dict(zip(Setup.__annotations__, row, strict=True))) for row in rows]
 
     def __contains__(self, key: str) -> bool:
         """Whether `find` would find it, without reading it."""
@@ -167,61 +154,39 @@ class Ledger:
         return reply.encode()
 
     def asked(
-        self,
-        key: str,
-        setup: Setup,
-        request: JudgeRequest,
-        worst: Usage = FREE,
-        *,
-        attempt: str | None = None,
+        self, key: str, attempt: str, setup: Setup, request: JudgeRequest, worst: Usage = FREE
     ) -> asyncio.Future[None]:
         """Done when it is on disk: send the request after, not before.
 
-        `worst` is what it counts for while it has no bill.
+        `worst` is what the attempt counts for while it has no bill.
         """
-        text = _text(request)
-        return self._append("asked", key, worst, attempt, setup=setup.id, request=text)
+        return self._append("asked", key, attempt, worst, setup=setup.id, request=_text(request))
 
     def scored(
-        self, key: str, reply: bytes, usage: Usage = FREE, *, attempt: str | None = None
+        self, key: str, attempt: str, reply: bytes, usage: Usage = FREE
     ) -> asyncio.Future[None]:
         """Done when it is on disk: hand the verdict out after, not before."""
         self._unsaved[key] = reply
-        text = reply.decode("utf-8", "replace")
-        return self._append("scored", key, usage, attempt, reply=text)
+        return self._append("scored", key, attempt, usage, reply=reply.decode("utf-8", "replace"))
 
     def fault(
-        self,
-        key: str,
-        cause: FaultCause | None,
-        usage: Usage = FREE,
-        *,
-        attempt: str | None = None,
+        self, key: str, attempt: str, cause: FaultCause | None, usage: Usage | None = FREE
     ) -> asyncio.Future[None]:
-        """No score came of it, and what it cost is known. No cause: we broke it off ourselves."""
-        return self._append("fault", key, usage, attempt, cause=cause and cause.value)
-
-    def unsent(
-        self, key: str, cause: FaultCause | None, *, attempt: str | None = None
-    ) -> asyncio.Future[None]:
-        """It never reached anyone: no call."""
-        return self._append("unsent", key, FREE, attempt, cause=cause and cause.value)
+        """No score came of it. No cause: we broke it off. No usage: it reached nobody."""
+        kind = "unsent" if usage is None else "fault"
+        return self._append(kind, key, attempt, usage or FREE, cause=cause)
 
     def spent(self) -> Spent:
         """What earlier runs on this file have spent, at most, to go on budgeting from."""
-        calls, tokens, usd = self._reader.execute(
-            "SELECT total(kind = 'asked') - total(kind = 'unsent'), "
-            "total((input_tokens + output_tokens) * counts), total(usd * counts) "
-            f"FROM (SELECT *, kind != 'asked' OR seq IN ({_OPEN}) AS counts FROM events)"
-        ).fetchone()
+        calls, tokens, usd = self._reader.execute(_SPENT).fetchone()
         return Spent(calls=int(calls), tokens=int(tokens), usd=usd)
 
     def _append(
         self,
         kind: str,
         key: str,
+        attempt: str,
         usage: Usage,
-        attempt: str | None,
         *,
         setup: str | None = None,
         request: str | None = None,
@@ -232,48 +197,38 @@ class Ledger:
         saved = loop.create_future()
         saved.add_done_callback(_retrieved)
         tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        row = _Row(
-            *(time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause, attempt)
-        )
-        self._rows.append(row)
+        row = (time.time(), kind, key, setup, request, reply, *tokens, usage.usd, cause, attempt)
+        self._rows.append(_Row(*row))
         self._waiting.append(saved)
-        if self._idle.is_set():
-            self._idle.clear()
-            self._save_soon(loop)
+        if self._saving is None or self._saving.done():
+            self._saving = loop.create_task(self._save())
         return saved
 
-    def _save_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_at(max(self._saved_at + self._together_s, loop.time() + SOON_S), self._save)
-
-    def _save(self) -> None:
-        rows, waiting = self._rows, self._waiting
-        self._rows, self._waiting = [], []
+    async def _save(self) -> None:
+        """Whatever there is, together, until there is no more."""
         loop = asyncio.get_running_loop()
-        self._saved_at = loop.time()
-        job = loop.run_in_executor(self._thread, self._write, rows)
-        job.add_done_callback(lambda job: self._on_saved(job, rows, waiting))
-
-    def _on_saved(
-        self, job: asyncio.Future[int], rows: list[_Row], waiting: list[asyncio.Future[None]]
-    ) -> None:
-        error = job.exception()
-        first = 0 if error else job.result() + 1 - len(rows)
-        for seq, row in enumerate(rows, first):
-            if row.kind == "scored":
-                self._unsaved.pop(row.key, None)
-                if error is None:
-                    self._seq_by_key[row.key] = seq
-        for saved in waiting:
-            if saved.done():
-                continue
-            if error is None:
-                saved.set_result(None)
-            else:
-                saved.set_exception(LedgerError(f"{self.path} cannot be written: {error}"))
-        if self._rows:
-            self._save_soon(asyncio.get_running_loop())
-        else:
-            self._idle.set()
+        while self._rows:
+            await asyncio.sleep(max(self._saved_at + TOGETHER_S - loop.time(), SOON_S))
+            self._saved_at = loop.time()
+            rows, waiting = self._rows, self._waiting
+            self._rows, self._waiting = [], []
+            problem, last = None, 0
+            try:
+                last = await loop.run_in_executor(self._thread, self._write, rows)
+            except Exception as error:  # whatever it is, nobody waits for ever
+                problem = f"{self.path} cannot be written: {error}"
+            for seq, row in enumerate(rows, last + 1 - len(rows)):
+                if row.kind == "scored":
+                    self._unsaved.pop(row.key, None)
+                    if not problem:
+                        self._seq_by_key[row.key] = seq
+            for saved in waiting:
+                if saved.done():
+                    continue
+                if problem:
+                    saved.set_exception(LedgerError(problem))
+                else:
+                    saved.set_result(None)
 
     def _write(self, rows: list[_Row]) -> int:
         """The last row's number; those before it are the ones just before."""
@@ -316,10 +271,7 @@ def without_secrets(url: str) -> str:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=BUSY_TIMEOUT_S,
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -328,11 +280,5 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _text(request: JudgeRequest) -> str:
-    fields = {
-        "question": request.question,
-        "truth": request.truth,
-        "answer": request.answer,
-        "aliases": request.aliases,
-        "lang": request.lang,
-    }
+    fields = {name: getattr(request, name) for name in JudgeRequest.__slots__}
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()

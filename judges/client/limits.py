@@ -5,6 +5,8 @@ import math
 from collections import deque
 from enum import Enum, auto
 
+CUT = 0.8
+
 
 class AdaptiveLimit:
     """How many requests may be in flight: doubled, then one more a round, cut where it hurts.
@@ -13,12 +15,9 @@ class AdaptiveLimit:
     already under way were sent at the old rate and say nothing new.
     """
 
-    def __init__(
-        self, *, start: int = 16, ceiling: int = 256, cut: float = 0.8, rest_s: float = 15.0
-    ) -> None:
+    def __init__(self, *, start: int = 16, ceiling: int = 256, rest_s: float = 15.0) -> None:
         self._limit = float(min(start, ceiling))
         self._ceiling = ceiling
-        self._cut = cut
         self._rest_s = rest_s
         self._resting_until = -math.inf
         self._slow_start = True
@@ -37,7 +36,7 @@ class AdaptiveLimit:
         self._slow_start = False
         if now < self._resting_until:
             return
-        self._limit = max(self._limit * self._cut, 1.0)
+        self._limit = max(self._limit * CUT, 1.0)
         self._resting_until = now + self._rest_s
 
 
@@ -46,7 +45,7 @@ class Slots:
 
     def __init__(self, limit: AdaptiveLimit) -> None:
         self._limit = limit
-        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self.in_flight = 0
 
     @property
@@ -63,18 +62,18 @@ class Slots:
         """False when the deadline (of the loop's clock) came first."""
         if self.take_if_free():
             return True
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[bool] = loop.create_future()
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        too_late = loop.call_at(deadline, _give_up, place)
         try:
-            return await place
-        except asyncio.CancelledError:
-            if not place.cancelled() and place.result():
-                self.give_back()
+            async with asyncio.timeout_at(deadline):
+                await place
+        except (asyncio.CancelledError, TimeoutError) as error:
+            if not place.cancelled():
+                self.give_back()  # it came at the same moment
+            if isinstance(error, TimeoutError):
+                return False
             raise
-        finally:
-            too_late.cancel()
+        return True
 
     def give_back(self) -> None:
         self.in_flight -= 1
@@ -82,12 +81,7 @@ class Slots:
             place = self._waiting.popleft()
             if not place.done():
                 self.in_flight += 1
-                place.set_result(True)
-
-
-def _give_up(place: asyncio.Future[bool]) -> None:
-    if not place.done():
-        place.set_result(False)
+                place.set_result(None)
 
 
 class MinuteBucket:

@@ -30,9 +30,6 @@ class Transient(Faulty):
 class LesserTerms(Transient):
     """It may be asked again at once, for less."""
 
-    def __init__(self, cause: FaultCause, detail: str) -> None:
-        super().__init__(cause, detail, wait_s=0.0)
-
 
 class Patience:
     """What one ask has of it. Pauses are random, up to `backoff_s` at first, then doubling."""
@@ -55,10 +52,10 @@ class Patience:
 
     def _pause_s(self, state: RetryCallState) -> float:
         fault = _fault(state)
-        if fault.wait_s is None:
-            return self._backoff(state)
         if isinstance(fault, LesserTerms):
             return 0.0
+        if fault.wait_s is None:
+            return self._backoff(state)
         return fault.wait_s + random.uniform(0.0, self._backoff_s)  # not all at the same instant
 
     def _is_over(self, state: RetryCallState) -> bool:
@@ -79,15 +76,10 @@ def _fault(state: RetryCallState) -> Transient:
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks for: in milliseconds, in seconds or as a date. None if unreadable."""
-    wait_s = _number(headers.get("retry-after-ms"))
-    if wait_s is not None:
-        return wait_s / 1000.0
-    said = headers.get("retry-after")
-    wait_s = _number(said)
-    if wait_s is not None or said is None:
-        return wait_s
-    until = _date(said)
-    if until is None:
+    for name, a_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        if (wait := _number(headers.get(name))) is not None:
+            return wait / a_second
+    if (until := _date(headers.get("retry-after"))) is None:
         return None
     # The server's clock may be wrong; then it is wrong in both dates.
     now = _date(headers.get("date")) or datetime.now(UTC)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from judges.client.backends import Backend, Form
 from judges.client.features import Features
@@ -18,6 +18,10 @@ BYTES_A_TOKEN = 3
 """At least, in our own words. In a candidate's, every byte may be a token."""
 TOP_LOGPROBS = 20
 VERDICT_TOOL = "give_verdict"
+
+NOT_OF_THE_FORMAT = (
+    *(LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError),
+)
 
 Json = dict[str, Any]
 
@@ -48,26 +52,16 @@ class Reply:
     logprobs: list[tuple[str, dict[str, float]]] | None = None
 
 
-class Wire(Protocol):
-    path: str
-    forms: tuple[Form, ...]
-    """What a reply can be held to, best first."""
-
-    def headers(self, backend: Backend) -> dict[str, str]: ...
-    def body(self, backend: Backend, ask: Ask, features: Features) -> Json: ...
-    def read(self, backend: Backend, data: Json) -> Reply: ...
-
-
 class OpenAIWire:
     path = "/chat/completions"
     forms: tuple[Form, ...] = ("json_schema", "json_object")
+    """What a reply can be held to, best first."""
 
     def headers(self, backend: Backend) -> dict[str, str]:
-        key = backend.key()
-        return {
-            "content-type": "application/json",
-            **({"authorization": f"Bearer {key}"} if key else {}),
-        }
+        headers = {"content-type": "application/json"}
+        if key := backend.key():
+            headers["authorization"] = f"Bearer {key}"
+        return headers
 
     def body(self, backend: Backend, ask: Ask, features: Features) -> Json:
         prompt = ask.prompt(features.grading)
@@ -94,11 +88,10 @@ class OpenAIWire:
         message = choice["message"]
         usage = cast(Json, data.get("usage") or {})
         details = cast(Json, usage.get("prompt_tokens_details") or {})
-        spent = _usage(
-            backend,
-            usage.get("prompt_tokens"),
-            usage.get("completion_tokens"),
-            details.get("cached_tokens"),
+        spent = backend.bill(
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
+            _count(details.get("cached_tokens")),
         )
         finish = choice.get("finish_reason")
         if finish == "content_filter":
@@ -135,7 +128,8 @@ class AnthropicWire:
     def body(self, backend: Backend, ask: Ask, features: Features) -> Json:
         prompt = ask.prompt(features.grading)
         system: Json = {"type": "text", "text": prompt.system}
-        if _is_cached(backend, prompt.system):
+        shortest = backend.cache_from_tokens  # below that the mark would do nothing
+        if shortest is not None and len(prompt.system.encode()) >= shortest * BYTES_A_TOKEN:
             system["cache_control"] = {"type": "ephemeral"}
         body: Json = {
             "model": backend.model,
@@ -146,23 +140,16 @@ class AnthropicWire:
         if features.temperature:
             body["temperature"] = min(ask.temperature, 1.0)
         about = "Hand in the one verdict on the answer."
-        tool = {"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}
-        return body | {
-            "tools": [tool],
-            "tool_choice": {"type": "tool", "name": VERDICT_TOOL},
-        }
+        body["tools"] = [{"name": VERDICT_TOOL, "description": about, "input_schema": ask.schema}]
+        body["tool_choice"] = {"type": "tool", "name": VERDICT_TOOL}
+        return body
 
     def read(self, backend: Backend, data: Json) -> Reply:
         usage = cast(Json, data.get("usage") or {})
-        cached = usage.get("cache_read_input_tokens") or 0
-        written = usage.get("cache_creation_input_tokens") or 0
-        spent = _usage(
-            backend,
-            (usage.get("input_tokens") or 0) + cached + written,
-            usage.get("output_tokens"),
-            cached,
-            written,
-        )
+        cached = _count(usage.get("cache_read_input_tokens"))
+        written = _count(usage.get("cache_creation_input_tokens"))
+        taken = _count(usage.get("input_tokens")) + cached + written
+        spent = backend.bill(taken, _count(usage.get("output_tokens")), cached, written)
         stop = data.get("stop_reason")
         if stop == "refusal":
             raise Faulty(FaultCause.REFUSED, "stop_reason is refusal", spent)
@@ -175,7 +162,10 @@ class AnthropicWire:
         return Reply(text="\n".join(texts), truncated=stop == "max_tokens", usage=spent)
 
 
-WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+WIRES: dict[str, OpenAIWire | AnthropicWire] = {
+    "openai": OpenAIWire(),
+    "anthropic": AnthropicWire(),
+}
 
 
 def in_its_format(backend: Backend, ask: Ask, features: Features) -> tuple[bytes, Usage]:
@@ -199,28 +189,14 @@ def read_reply(backend: Backend, body: bytes) -> Reply:
     """Raises Faulty for a refusal, a filtered reply, and whatever is not of the wire format."""
     try:
         reply = WIRES[backend.wire].read(backend, json.loads(body))
-    except (
-        *(LookupError, TypeError, AttributeError, ValueError, ArithmeticError),
-        RecursionError,
-    ) as error:
+    except NOT_OF_THE_FORMAT as error:
         head = repr(body[:160].decode("utf-8", "replace"))
         raise Faulty(FaultCause.BAD_REPLY, f"not a chat reply: {head}") from error
     try:
-        return replace(reply, text=without_reasoning(reply.text, backend.reasoning))
+        text = without_reasoning(reply.text, backend.reasoning)
     except Faulty as fault:
         raise Faulty(fault.cause, fault.detail, reply.usage) from None
-
-
-def _is_cached(backend: Backend, system: str) -> bool:
-    """Below its model's shortest prefix the mark would do nothing."""
-    shortest = backend.cache_from_tokens
-    return shortest is not None and len(system.encode()) >= shortest * BYTES_A_TOKEN
-
-
-def _usage(
-    backend: Backend, taken: object, given: object, cached: object, written: object = 0
-) -> Usage:
-    return backend.bill(_count(taken), _count(given), _count(cached), _count(written))
+    return reply if text == reply.text else replace(reply, text=text)
 
 
 def _count(said: object) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from judges.client.budget import Budget, BudgetExceeded
 from judges.client.chat import Answer
-from judges.client.http import HttpReply, Reset, TimedOut
+from judges.client.http import HttpReply
 from judges.verdict import FaultCause, Faulty
 
 
@@ -169,6 +169,10 @@ def test_what_was_not_billed_is_released_and_what_may_have_been_is_not(troubled,
     asyncio.run(run())
 
 
+RESET = Faulty(FaultCause.RESET, "r")
+TIMED_OUT = Faulty(FaultCause.TIMEOUT, "t")
+
+
 class Scripted:
     """A transport that does what it is told to, in virtual time: a status, or an error to raise."""
 
@@ -197,7 +201,7 @@ def test_each_attempt_that_may_have_been_billed_for_nothing_stays_on_the_bill(
         return budget.spent
 
     async def run():
-        return await spent_after(), await spent_after(Reset("r"), 500, 429, TimedOut("t"))
+        return await spent_after(), await spent_after(RESET, 500, 429, TIMED_OUT)
 
     once, thrice = in_virtual_time(run())
     assert (once.calls, thrice.calls) == (1, 5)
@@ -238,15 +242,15 @@ class Notes:
             await asyncio.Event().wait()
         await asyncio.sleep(0.01)
 
-    def __getattr__(self, kind):
-        async def note(*_, **__):
-            pass
+    def scored(self, *_):
+        return self._note("scored")
 
-        def ended(*_, **__):
-            self.ended[kind] += 1
-            return asyncio.ensure_future(note())
+    def fault(self, key, attempt, cause, usage):
+        return self._note("unsent" if usage is None else "fault")
 
-        return ended
+    def _note(self, kind):
+        self.ended[kind] += 1
+        return asyncio.ensure_future(asyncio.sleep(0))
 
 
 def test_what_must_be_on_disk_first_is_awaited_before_each_attempt(troubled, ask_of):

@@ -60,7 +60,7 @@ def test_a_call_that_reached_nobody_is_no_call():
     budget = Budget(max_calls=1)
     for _ in range(3):
         budget.reserve(WORST)
-        budget.unsent(WORST)
+        budget.settle(WORST, None)
     assert budget.spent == Spent()
 
 

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from judges.client.http import ConnectFailed, NotHttp, Reset, TimedOut, Transport, TransportError
+from judges.client.http import Transport
+from judges.verdict import FaultCause, Faulty
 
 SECRET = "sk-very-secret"
 HEADERS = {"authorization": f"Bearer {SECRET}", "content-type": "application/json"}
@@ -58,9 +59,9 @@ async def post(transport: Transport, url: str, body: bytes = b"{}", timeout_s: f
     return await transport.post(url, headers=HEADERS, body=body, timeout_s=timeout_s)
 
 
-async def failure_of(answer, timeout_s: float = 20.0) -> TransportError:
+async def failure_of(answer, timeout_s: float = 20.0) -> Faulty:
     async with server(answer) as url, Transport() as transport:
-        with pytest.raises(TransportError) as caught:
+        with pytest.raises(Faulty) as caught:
             await post(transport, url + "/v1?key=" + SECRET, timeout_s=timeout_s)
         return caught.value
 
@@ -137,8 +138,9 @@ def test_nobody_listening_is_a_failed_connection():
 
     async def run():
         async with Transport() as transport:
-            with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port}: .*refused"):
+            with pytest.raises(Faulty, match=f"127.0.0.1:{port}: .*refused") as caught:
                 await post(transport, f"http://127.0.0.1:{port}/v1")
+            assert caught.value.cause is FaultCause.CONNECT
 
     asyncio.run(run())
 
@@ -152,7 +154,7 @@ def test_a_socket_reset_in_the_middle_of_a_reply_is_a_reset():
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
 
-    assert isinstance(asyncio.run(failure_of(answer)), Reset)
+    assert asyncio.run(failure_of(answer)).cause is FaultCause.RESET
 
 
 def test_a_reply_that_stops_before_its_length_is_a_reset():
@@ -161,7 +163,7 @@ def test_a_reply_that_stops_before_its_length_is_a_reset():
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"choices": [')
 
     error = asyncio.run(failure_of(answer))
-    assert isinstance(error, Reset)
+    assert error.cause is FaultCause.RESET
     assert "ended early" in str(error)
 
 
@@ -169,7 +171,7 @@ def test_hanging_up_without_a_word_is_a_reset():
     async def answer(reader, writer):
         await read_request(reader)
 
-    assert isinstance(asyncio.run(failure_of(answer)), Reset)
+    assert asyncio.run(failure_of(answer)).cause is FaultCause.RESET
 
 
 @pytest.mark.parametrize("said", [b"", OK[:-1]], ids=["silence", "a stall in the body"])
@@ -179,11 +181,11 @@ def test_a_hang_times_out(said):
         writer.write(said)
         await asyncio.sleep(30)
 
-    assert isinstance(asyncio.run(failure_of(answer, timeout_s=0.05)), TimedOut)
+    assert asyncio.run(failure_of(answer, timeout_s=0.05)).cause is FaultCause.TIMEOUT
 
 
 def test_another_protocol_is_not_http():
-    assert isinstance(asyncio.run(failure_of(says(b"220 smtp ready\r\n\r\n"))), NotHttp)
+    assert asyncio.run(failure_of(says(b"220 smtp ready\r\n\r\n"))).cause is FaultCause.BAD_REPLY
 
 
 def test_no_error_and_no_traceback_shows_the_key():
@@ -282,7 +284,7 @@ def unpacking_to(total: int) -> bytes:
 @pytest.mark.parametrize("endless", [chunked(2**24 + 2**20), unpacking_to(2**24 + 1)])
 def test_a_reply_beyond_all_bounds_is_not_taken_however_it_comes(endless):
     error = asyncio.run(failure_of(says(endless)))
-    assert isinstance(error, NotHttp)
+    assert error.cause is FaultCause.BAD_REPLY
     assert "16 MiB" in str(error)
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.client.http import NotHttp, Reset, Transport, TransportError
+from judges.client.http import Transport
+from judges.verdict import FaultCause, Faulty
 
 
 class Peer:
@@ -97,15 +98,16 @@ def test_a_chunked_reply_is_the_same_in_any_pieces(peer, chunks, places, trailer
 
 @given(raw=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=4))
 def test_noise_ends_in_a_reply_or_a_named_error_and_nothing_else(peer, raw, places):
-    with contextlib.suppress(TransportError):
+    with contextlib.suppress(Faulty):
         assert peer.read(*cut(b"HTTP/1.1 200 OK\r\n" + raw, places))[0].status == 200
 
 
 @given(keep=st.integers(0, 60))
 def test_a_reply_cut_anywhere_is_an_error_and_never_a_shorter_reply(peer, keep):
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20
-    with pytest.raises(Reset):
+    with pytest.raises(Faulty) as caught:
         peer.read(raw[: min(keep, len(raw) - 1)])
+    assert caught.value.cause is FaultCause.RESET
 
 
 def test_a_reply_without_a_length_ends_with_the_connection(peer):
@@ -168,8 +170,9 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_what_is_not_plain_http_is_refused(peer, what):
-    with pytest.raises(NotHttp):
+    with pytest.raises(Faulty) as caught:
         peer.read(BAD[what], then_end=False)
+    assert caught.value.cause is FaultCause.BAD_REPLY
 
 
 @pytest.mark.parametrize("oddity", [b"A: 1\r\n 2\r\nContent-Length: 1", b"Content-Length : 1"])

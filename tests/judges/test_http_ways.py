@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from judges.client.http import ConnectFailed, Transport
+from judges.client.http import Transport
+from judges.verdict import FaultCause, Faulty
 
 SECRET = "sk-very-secret"
 HEADERS = {"authorization": f"Bearer {SECRET}", "content-type": "application/json"}
@@ -54,10 +55,11 @@ async def post(transport: Transport, url: str) -> bytes:
     return reply.body
 
 
-async def failure(url: str, tls: ssl.SSLContext | None = None) -> ConnectFailed:
+async def failure(url: str, tls: ssl.SSLContext | None = None) -> Faulty:
     async with Transport(tls=tls) as transport:
-        with pytest.raises(ConnectFailed) as caught:
+        with pytest.raises(Faulty) as caught:
             await post(transport, url)
+    assert caught.value.cause is FaultCause.CONNECT
     return caught.value
 
 

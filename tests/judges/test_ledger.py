@@ -32,9 +32,9 @@ def test_a_scored_reply_is_found_at_once_and_after_reopening(tmp_path):
 
     async def write(ledger):
         assert ledger.find(key) is None
-        await ledger.asked(key, SETUP, REQUEST)
+        await ledger.asked(key, key, SETUP, REQUEST)
         assert ledger.find(key) is None
-        saving = asyncio.ensure_future(ledger.scored(key, b'{"ok": "\xe8\xaf\x8a"}', BILL))
+        saving = asyncio.ensure_future(ledger.scored(key, key, b'{"ok": "\xe8\xaf\x8a"}', BILL))
         await asyncio.sleep(0)
         assert ledger.find(key) == b'{"ok": "\xe8\xaf\x8a"}'  # not on disk yet, and known
         await saving
@@ -54,8 +54,8 @@ def test_a_scored_reply_is_found_at_once_and_after_reopening(tmp_path):
 def test_faults_and_filtered_replies_are_kept_but_never_found(tmp_path):
     async def write(ledger):
         for cause in (FaultCause.CONTENT_FILTER, FaultCause.SERVER_ERROR):
-            await ledger.asked("k", SETUP, REQUEST)
-            await ledger.fault("k", cause, BILL)
+            await ledger.asked("k", cause, SETUP, REQUEST)
+            await ledger.fault("k", cause, cause, BILL)
         return ledger.find("k"), ledger.spent()
 
     found, spent = with_ledger(tmp_path / "l.sqlite", write)
@@ -65,7 +65,7 @@ def test_faults_and_filtered_replies_are_kept_but_never_found(tmp_path):
 
 def test_what_was_asked_can_be_read_by_anyone_with_sqlite(tmp_path):
     async def write(ledger):
-        await ledger.asked(SETUP.key(REQUEST), SETUP, REQUEST)
+        await ledger.asked(SETUP.key(REQUEST), "1", SETUP, REQUEST)
 
     with_ledger(tmp_path / "l.sqlite", write)
     rows = sqlite3.connect(tmp_path / "l.sqlite").execute(
@@ -81,9 +81,9 @@ WORST = Usage(input_tokens=1000, usd=1.0)
 
 def test_a_key_asked_again_after_its_fault_is_open_again(tmp_path):
     async def write(ledger):
-        await ledger.asked("k", SETUP, REQUEST, WORST)
-        await ledger.fault("k", FaultCause.RESET)
-        await ledger.asked("k", SETUP, REQUEST, WORST)
+        await ledger.asked("k", "first", SETUP, REQUEST, WORST)
+        await ledger.fault("k", "first", FaultCause.RESET)
+        await ledger.asked("k", "second", SETUP, REQUEST, WORST)
         return ledger.spent()
 
     assert with_ledger(tmp_path / "l.sqlite", write).usd == 1.0
@@ -116,8 +116,8 @@ def test_any_answer_can_be_asked_about(tmp_path, answer):
     request = replace(REQUEST, answer=answer)
 
     async def write(ledger):
-        await ledger.asked(SETUP.key(request), SETUP, request)
-        await ledger.scored(SETUP.key(request), b"\xff\x00", BILL)
+        await ledger.asked(SETUP.key(request), "1", SETUP, request)
+        await ledger.scored(SETUP.key(request), "1", b"\xff\x00", BILL)
         return ledger.find(SETUP.key(request))
 
     assert with_ledger(tmp_path / "l.sqlite", write) is not None
@@ -132,8 +132,8 @@ def test_a_thousand_at_once_go_in_with_few_commits(tmp_path):
         statements: list[str] = []
         ledger._writer.set_trace_callback(statements.append)
         keys = [f"k{n}" for n in range(1000)]
-        await asyncio.gather(*(ledger.asked(key, SETUP, REQUEST) for key in keys))
-        await asyncio.gather(*(ledger.scored(key, b"{}") for key in keys))
+        await asyncio.gather(*(ledger.asked(key, key, SETUP, REQUEST) for key in keys))
+        await asyncio.gather(*(ledger.scored(key, key, b"{}") for key in keys))
         return statements.count("COMMIT"), sum(ledger.find(key) is not None for key in keys)
 
     commits, found = with_ledger(tmp_path / "l.sqlite", write)
@@ -143,8 +143,8 @@ def test_a_thousand_at_once_go_in_with_few_commits(tmp_path):
 
 def test_one_who_is_cancelled_does_not_take_the_others_along(tmp_path):
     async def write(ledger):
-        first = asyncio.ensure_future(ledger.scored("a", b"{}"))
-        second = asyncio.ensure_future(ledger.scored("b", b"{}"))
+        first = asyncio.ensure_future(ledger.scored("a", "a", b"{}"))
+        second = asyncio.ensure_future(ledger.scored("b", "b", b"{}"))
         await asyncio.sleep(0)
         first.cancel()
         await second
@@ -155,10 +155,12 @@ def test_one_who_is_cancelled_does_not_take_the_others_along(tmp_path):
 
 def test_a_ledger_that_cannot_be_written_says_so_to_everyone_and_loses_nothing_before(tmp_path):
     async def write(ledger):
-        await ledger.scored("a", b"{}")
+        await ledger.scored("a", "a", b"{}")
         ledger._writer.execute("PRAGMA query_only = ON")  # as a disk that became read-only would
         outcomes = await asyncio.gather(
-            ledger.asked("b", SETUP, REQUEST), ledger.scored("c", b"{}"), return_exceptions=True
+            ledger.asked("b", "b", SETUP, REQUEST),
+            ledger.scored("c", "c", b"{}"),
+            return_exceptions=True,
         )
         assert [type(outcome) for outcome in outcomes] == [LedgerError, LedgerError]
         return ledger.find("a"), ledger.find("c")
@@ -170,10 +172,10 @@ def test_a_ledger_that_cannot_be_written_says_so_to_everyone_and_loses_nothing_b
 
 def test_every_attempt_that_was_not_closed_may_have_been_billed(tmp_path):
     async def asked_thrice(ledger):
-        for _ in range(2):
-            await ledger.asked("retried", SETUP, REQUEST, WORST)
-        await ledger.asked("closed", SETUP, REQUEST, WORST)
-        await ledger.scored("closed", b"{}", BILL)
+        for attempt in ("first", "second"):
+            await ledger.asked("retried", attempt, SETUP, REQUEST, WORST)
+        await ledger.asked("closed", "closed", SETUP, REQUEST, WORST)
+        await ledger.scored("closed", "closed", b"{}", BILL)
 
     with_ledger(tmp_path / "l", asked_thrice)
 
@@ -187,47 +189,20 @@ def test_every_attempt_that_was_not_closed_may_have_been_billed(tmp_path):
 def test_an_attempt_is_closed_by_its_own_row_and_by_no_other_of_its_key(tmp_path):
     async def write(ledger):
         for attempt in ("killed", "refused", "answered"):
-            await ledger.asked("k", SETUP, REQUEST, WORST, attempt=attempt)
-        await ledger.unsent("k", FaultCause.CONNECT, attempt="refused")
-        await ledger.scored("k", b"{}", BILL, attempt="answered")
+            await ledger.asked("k", attempt, SETUP, REQUEST, WORST)
+        await ledger.fault("k", "refused", FaultCause.CONNECT, None)
+        await ledger.scored("k", "answered", b"{}", BILL)
         return ledger.spent()
 
     spent = with_ledger(tmp_path / "l", write)
     assert (spent.calls, spent.tokens, spent.usd) == (2, 1000 + BILL.tokens, 1.0 + BILL.usd)
 
 
-def test_a_file_of_an_earlier_version_is_read_as_it_was_meant_and_written_on(tmp_path):
-    path = tmp_path / "l"
-    with sqlite3.connect(path) as db:
-        db.execute(
-            "CREATE TABLE events (seq INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT,"
-            " setup TEXT, request TEXT, reply TEXT, input_tokens INTEGER, output_tokens INTEGER,"
-            " cached_tokens INTEGER, usd REAL, cause TEXT)"
-        )
-        rows = [("asked", 1.0), ("asked", 1.0), ("scored", 0.25), ("asked", 1.0)]
-        db.executemany(
-            "INSERT INTO events (kind, key, reply, input_tokens, output_tokens, usd) "
-            "VALUES (?, 'k', '{}', 0, 0, ?)",
-            rows,
-        )
-
-    async def go_on(ledger):
-        before = ledger.spent()
-        await ledger.asked("k", SETUP, REQUEST, WORST, attempt="new")
-        await ledger.scored("k", b"{}", BILL, attempt="new")
-        return before, ledger.spent(), ledger.find("k")
-
-    before, after, found = with_ledger(path, go_on)
-    assert (before.calls, before.usd) == (3, 1.25)
-    assert (after.calls, after.usd) == (4, 1.25 + BILL.usd)
-    assert found is not None
-
-
 def test_a_full_disk_is_named_as_what_it_is(tmp_path):
     async def fill(ledger):
         ledger._writer.execute("PRAGMA max_page_count = 8")
         for i in range(200):
-            await ledger.scored(str(i), b"x" * 4000, BILL)
+            await ledger.scored(str(i), str(i), b"x" * 4000, BILL)
 
     with pytest.raises(LedgerError, match="full"):
         with_ledger(tmp_path / "l", fill)

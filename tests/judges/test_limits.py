@@ -117,7 +117,7 @@ def a_round(limit: AdaptiveLimit, now: float) -> None:
 
 
 def test_it_doubles_a_round_until_the_first_overload_then_adds_one_a_round():
-    limit = AdaptiveLimit(start=16, ceiling=1000, cut=0.8, rest_s=15)
+    limit = AdaptiveLimit(start=16, ceiling=1000, rest_s=15)
     for expected in (32, 64, 128):
         a_round(limit, now=0.0)
         assert limit.limit == expected
@@ -129,7 +129,7 @@ def test_it_doubles_a_round_until_the_first_overload_then_adds_one_a_round():
 
 
 def test_one_burst_of_refusals_cuts_once_and_nothing_grows_while_it_rests():
-    limit = AdaptiveLimit(start=100, ceiling=1000, cut=0.8, rest_s=15)
+    limit = AdaptiveLimit(start=100, ceiling=1000, rest_s=15)
     for _ in range(50):
         limit.on_overload(now=0.0)
     a_round(limit, now=14.9)

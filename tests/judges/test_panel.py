@@ -3,7 +3,7 @@ import pytest
 from judges import FaultCause, Scored
 from judges.rubric.rubric import load_rubric
 from judges.verdict import Faulty, Usage
-from judges.vote import combine, disagree
+from judges.vote import combine
 
 RUBRIC = load_rubric("medical_en")
 
@@ -51,8 +51,3 @@ def test_judges_who_are_missing_because_they_are_down_make_it_an_outage():
     with pytest.raises(Faulty, match="1 of 3 verdicts came; silence") as caught:
         combine(scored("same"), missing, "median", RUBRIC)
     assert caught.value.cause is FaultCause.TIMEOUT
-
-
-def test_disagreement_is_about_tiers():
-    assert not disagree(scored("same", "same"))
-    assert disagree(scored("same", "reasonable"))
