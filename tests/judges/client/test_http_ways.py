@@ -81,7 +81,7 @@ def proxy(tmp_path):
     def start(*status: int):
         file = tmp_path / "heads.jsonl"
         file.touch()
-        command = [sys.executable, Path(__file__).parent / "proxy.py", file, *map(str, status)]
+        command = [sys.executable, Path(__file__).parents[1] / "proxy.py", file, *map(str, status)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 yield Proxy(f"http://127.0.0.1:{process.stdout.readline().strip()}", file)
