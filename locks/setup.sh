@@ -45,7 +45,7 @@ pip --no-deps uv==0.13.8
 # reach that, pip may have been told of one, and else the CUDA build runs on a CPU too, but only
 # with the libraries that it asks for.
 if ! { [ "$system" = Linux ] && UV_HTTP_CONNECT_TIMEOUT=5 UV_HTTP_RETRIES=1 uv --torch-backend=cpu "$torch" 2>/dev/null; }; then
-  if "$python" -m pip -qq --disable-pip-version-check install --dry-run --report - "$torch" 2>/dev/null | grep -q nvidia; then
+  if "$python" -m pip -qq --disable-pip-version-check install --dry-run --report - "$torch" 2>/dev/null | grep -qE '"name": "(nvidia|cuda)-'; then
     need_room $CUDA_MB "no CPU build of torch is within reach; the CUDA build, which also runs without a GPU, needs"
     say "no CPU build of torch is within reach: taking the CUDA build, which is 3 GB larger"
   fi

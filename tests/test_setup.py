@@ -64,6 +64,13 @@ def test_where_only_a_cuda_build_is_within_reach_its_size_is_said(setup):
     assert "taking the CUDA build, which is 3 GB larger" in done.stderr
 
 
+def test_a_cpu_build_that_only_speaks_of_gpus_is_not_taken_for_the_cuda_build(setup):
+    about = '{"name": "torch", "description": "https://nvidia.com"}'
+    done = setup(f"*--torch-backend=cpu*) exit 1;;\n*--dry-run*) echo '{about}';;", free_mb=5000)
+    assert done.returncode == 0
+    assert "CUDA" not in done.stderr
+
+
 def test_where_the_cuda_build_does_not_fit_it_is_not_begun(setup):
     done = setup(CUDA_BUILD_ALONE, free_mb=5000)
     assert done.returncode == 1

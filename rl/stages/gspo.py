@@ -42,6 +42,7 @@ class GSPOStage:
             prompts=self._checked.train,
             heldout=self._checked.heldout,
             before=_judged_before(run.checkpoint, judge, sampler.background),
+            generation=run.checkpoint.generation if run.checkpoint else 0,
         )
         run.exits.callback(lambda: run.figures.update(session.judged_figures()))
         trainer = self._trainer(
