@@ -204,7 +204,7 @@ def _conclude(
     }
     stopped = summary["stopped"]
     log.summary(summary)
-    write_report(log.folder)
+    _report(log.folder)
     tracker.log_figures(report_figures(log.folder))
     tracker.finish(summary, failed=stopped is not None)
     print()
@@ -212,6 +212,17 @@ def _conclude(
     if stopped:
         say(f"\nthe run stopped before its end: {stopped}")
     return 1 if stopped else 0
+
+
+def _report(folder: Path) -> None:
+    try:
+        write_report(folder)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        say(
+            f"the report cannot be written ({error}). Make room, then: python -m rl.report {folder}"
+        )
 
 
 @contextlib.contextmanager

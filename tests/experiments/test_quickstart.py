@@ -245,4 +245,6 @@ def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(tmp_pa
     assert status == 1
     assert "the judge turns requests away: HTTP 401: no such key. Check its key" in output
     assert "Traceback" not in output
-    assert list(tmp_path.iterdir()) == []
+    run = read_run(tmp_path / "quickstart")
+    assert "turns requests away" in run.summary["stopped"]
+    assert run.metrics == []
