@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class Sampler:
     judge: Judge
     background: Background
     watcher: Watcher
+    before: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    """What the judge had been asked and had cost when this run was resumed."""
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -78,17 +80,19 @@ class Sampler:
         return self.sample(prompts, temperature=0.0, seed=0)
 
     def judged(self) -> dict[str, float]:
-        """What the judge was asked and cost so far."""
+        """What the judge was asked and cost in all, held-out questions included."""
         stats = self.judge.stats()
-        return {
+        here = {
             "verdicts": stats.requests,
             "calls": stats.calls,
             "faults": stats.fault_count,
             "tokens": stats.usage.tokens,
             "usd": stats.usage.usd,
         }
+        return {name: count + self.before.get(name, 0) for name, count in here.items()}
 
     def judged_figures(self) -> dict[str, float]:
+        """The same, as a summary names it."""
         return {f"judge_{name}": count for name, count in self.judged().items()}
 
     async def _wait_for_judge(self) -> None:

@@ -36,15 +36,15 @@ class GSPOStage:
         sampler = run.exits.enter_context(
             open_sampler(self._checked, run.log.folder, judge, watcher=run)
         )
+        sampler.before = _judged_before(run.checkpoint, judge, sampler.background)
         session = Session(
             run=run,
             sampler=sampler,
             prompts=self._checked.train,
             heldout=self._checked.heldout,
-            before=_judged_before(run.checkpoint, judge, sampler.background),
             generation=run.checkpoint.generation if run.checkpoint else 0,
         )
-        run.exits.callback(lambda: run.figures.update(session.judged_figures()))
+        run.exits.callback(lambda: run.figures.update(sampler.judged_figures()))
         trainer = self._trainer(
             sampler.policy,
             run.log.checkpoints,

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,8 +37,6 @@ class Session:
     sampler: Sampler
     prompts: Sequence[Prompt]
     heldout: Sequence[Prompt]
-    before: Mapping[str, float]
-    """What the judge had been asked and had cost when this run was resumed."""
     generation: int = 0
     _heldout_reward: float | None = None
 
@@ -109,7 +107,7 @@ class Session:
         state = {
             "generation": self.generation,
             "seconds": time.perf_counter() - self.run.began_s,
-            "judged": self._judged(),
+            "judged": self.sampler.judged(),
             "heldout_reward": self._heldout_reward,
         }
         self.run.log.checkpoints.seal(written, state)
@@ -135,17 +133,9 @@ class Session:
         self.run.progress.phase("held-out questions")
         return ask(self.sampler, self.heldout, self.generation)
 
-    def judged_figures(self) -> dict[str, Any]:
-        """What the judge was asked and cost in all, held-out questions included."""
-        return {f"judge_{name}": count for name, count in self._judged().items()}
-
-    def _judged(self) -> dict[str, float]:
-        here = self.sampler.judged()
-        return {name: count + self.before.get(name, 0) for name, count in here.items()}
-
     def _totals(self) -> dict[str, float]:
         """Of the whole run so far: what one watches while it is spent."""
-        judged = self._judged()
+        judged = self.sampler.judged()
         return {"judge/tokens": judged["tokens"], "judge/usd": judged["usd"]}
 
 
