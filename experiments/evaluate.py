@@ -8,18 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rl.config import RunConfig, load
+from rl.config import load
+from rl.config.gspo import GSPORun
 from rl.launch import main
 
 
 def evaluate(run: Path, args: list[str]) -> None:
-    def stage(config: RunConfig) -> Any:
+    def stage(config: GSPORun) -> Any:
         from rl.stages.heldout import HeldoutStage
 
         return HeldoutStage(config, adapter=run / "adapter")
 
     try:
-        config = replace(load(run), name=f"{run.name}-heldout")
+        config = replace(load(run, GSPORun), name=f"{run.name}-heldout")
     except ValueError as error:
         sys.exit(f"evaluate: {error}")
     doc = __doc__ or ""

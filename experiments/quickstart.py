@@ -1,16 +1,11 @@
 """Can a small model learn to answer medical questions from a judge, on two cores, in minutes?"""
 
 from judges import JudgeConfig
-from rl.config import (
-    DataConfig,
-    GSPOConfig,
-    PolicyConfig,
-    RolloutConfig,
-    RunConfig,
-)
+from rl.config import DataConfig, PolicyConfig
+from rl.config.gspo import GSPOConfig, GSPORun, RolloutConfig
 from rl.launch import main
 
-QUICKSTART = RunConfig(
+QUICKSTART = GSPORun(
     name="quickstart",
     policy=PolicyConfig(
         model="smollm2-135m",

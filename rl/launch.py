@@ -4,24 +4,25 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
 import tyro
 
 from judges.client.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
-from rl.trl_names import parse_trl_overrides
+from rl.config.gspo import GSPORun
 
 if TYPE_CHECKING:
     from rl.run.lifecycle import Stage
 
-Config = Annotated[RunConfig, tyro.conf.arg(name="")]
+C = TypeVar("C", bound=RunConfig)
+PresetName = TypeVar("PresetName")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Launch:
-    config: Config
-    preset: Literal["paper", "seed"] | None = None
+class Launch(Generic[C, PresetName]):
+    config: Annotated[C, tyro.conf.arg(name="")]
+    preset: PresetName | None = None
     """Named values, written over the experiment's own; later flags win."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the config of a run: its folder, or its config.json."""
@@ -33,32 +34,47 @@ class Launch:
     """Print the resolved config, what it will take, and stop."""
 
 
-def gspo(config: RunConfig) -> "Stage":
-    from rl.stages.gspo import GSPOStage
+def stage_of(config: RunConfig) -> "Stage":
+    """What trains by such a config."""
+    match config:
+        case GSPORun():
+            from rl.stages.gspo import GSPOStage
 
-    return GSPOStage(config)
+            return GSPOStage(config)
+        case _:
+            raise AssertionError(config.kind)
+
+
+def outlook_of(config: RunConfig) -> str:
+    """What such a run will take, in sentences; refuses what can be refused so early."""
+    match config:
+        case GSPORun():
+            from rl.run.preflight import preflight
+
+            return preflight(config)
+        case _:
+            raise AssertionError(config.kind)
 
 
 def main(
-    experiment: RunConfig,
+    experiment: C,
     *,
     prog: str,
-    description: str,
-    stage: Callable[[RunConfig], "Stage"] = gspo,
+    description: str | None,
+    stage: Callable[[C], "Stage"] = stage_of,
     args: Sequence[str] | None = None,
     subject: str = "",
 ) -> NoReturn:
     """Parse, check and run `experiment` with the flags given.
 
-    `subject` is what stood before the flags, for the line that starts the same again.
+    `stage` is another than the config's own, `subject` what stood before the flags, for the line
+    that starts the same again.
     """
     try:
         given = sys.argv[1:] if args is None else args
         launch = parse(experiment, given, prog=prog, description=description)
         if launch.dry_run:
-            from rl.run.preflight import preflight
-
-            print(preflight(launch.config), file=sys.stderr)
+            print(outlook_of(launch.config), file=sys.stderr)
             print(to_json(launch.config), end="")
             sys.exit(0)
         from rl.run.lifecycle import run
@@ -77,29 +93,41 @@ def main(
         sys.exit(f"{prog}: interrupted before it began")
 
 
-def parse(experiment: RunConfig, args: Sequence[str], *, prog: str, description: str) -> Launch:
+def parse(
+    experiment: C, args: Sequence[str], *, prog: str, description: str | None
+) -> Launch[C, Any]:
     default = experiment
     saved, resumed = _value_of("--from", args), _value_of("--resume", args)
     if saved and resumed:
         raise ValueError("--from starts a new run and --resume goes on with an old one: give one")
     if resumed and not Path(resumed).is_dir():
         raise ValueError(f"--resume {resumed}: no such folder. Give a run's, as in runs/NAME")
-    if folder := saved or resumed:
-        default = load(folder)
-    backend = _value_of("--judge.backend", args)
-    if backend and backend != default.judge.backend:
-        default = replace(default, judge=swapped(default.judge, backend))
+    kind = type(experiment)
+    if saved:
+        default = load(saved, kind)
+    elif resumed:
+        default = load(resumed, kind, flag="--resume")
+    if isinstance(default, GSPORun):
+        default = _with_backend(default, _value_of("--judge.backend", args))
     if preset := _value_of("--preset", args):
         default = with_preset(default, preset)
+    presets: Any = Literal[tuple(kind.presets)]
     launch = tyro.cli(
-        Launch,
+        Launch[kind, presets],
         default=Launch(config=default),
         args=args,
         prog=prog,
         description=description,
     )
-    parse_trl_overrides(launch.config.trl)
+    launch.config.trl_overrides()
     return launch
+
+
+def _with_backend(config: GSPORun, backend: str | None) -> GSPORun:
+    """Nothing of the backend before it goes along."""
+    if not backend or backend == config.judge.backend:
+        return config
+    return replace(config, judge=swapped(config.judge, backend))
 
 
 def _as_started() -> str:

@@ -2,54 +2,42 @@
 
 import ast
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.gspo.refusals import check_trl
 from rl.names import did_you_mean
 
-OURS = {
-    "learning_rate": "--gspo.learning-rate",
-    "warmup_steps": "--gspo.warmup-steps",
-    "epsilon": "--gspo.clip-low",
-    "epsilon_high": "--gspo.clip-high",
-    "beta": "--gspo.beta",
-    "num_generations": "--gspo.group-size",
-    "scale_rewards": "--gspo.scale-rewards",
-    "per_device_train_batch_size": "--gspo.micro-batch-rows",
-    "steps_per_generation": "--gspo.minibatches",
-    "gradient_accumulation_steps": "--gspo.minibatches and --gspo.micro-batch-rows",
-    "max_steps": "--gspo.generations",
-    "num_train_epochs": "--gspo.generations",
-    "max_completion_length": "--rollout.max-new-tokens",
-    "temperature": "--rollout.temperature",
-    "mask_truncated_completions": "--gspo.truncated",
-    "output_dir": "--out and --name",
-    "report_to": "--tracking.mode",
-    "seed": "--seed",
-    "use_vllm": "--rollout.engine",
-}
-"""Settings with a name of their own here: one knob, one place."""
 
+@dataclass(frozen=True, kw_only=True)
+class TrlTable:
+    """What `--trl name=value` may say to one of TRL's trainers."""
 
-def parse_trl_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """`name=value` strings as a mapping; ValueError for a name that is not TRL's to set."""
-    if not overrides:
-        return {}
-    known = _field_names()
-    values: dict[str, Any] = {}
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        if not equals:
-            raise ValueError(f"--trl {override}: write name=value, as in --trl adam_beta2=0.99")
-        if name in OURS:
-            raise ValueError(f"--trl {name}: this is set by {OURS[name]}")
-        if name not in known:
-            raise ValueError(f"--trl {name}: TRL has no such setting{did_you_mean(name, known)}")
-        values[name] = _literal(text)
-    check_trl(values)
-    return values
+    config: str
+    """Its module of settings, as in trl.trainer.grpo_config."""
+    ours: Mapping[str, str]
+    """Settings with a flag of their own here: one knob, one place."""
+    check: Callable[[Mapping[str, object]], None]
+
+    def parse(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """`name=value` strings as a mapping; ValueError for a name that is not TRL's to set."""
+        if not overrides:
+            return {}
+        known = _field_names(self.config)
+        values: dict[str, Any] = {}
+        for override in overrides:
+            name, equals, text = override.partition("=")
+            if not equals:
+                raise ValueError(f"--trl {override}: write name=value, as in --trl adam_beta2=0.99")
+            if name in self.ours:
+                raise ValueError(f"--trl {name}: this is set by {self.ours[name]}")
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise ValueError(f"--trl {name}: TRL has no such setting{near}")
+            values[name] = _literal(text)
+        self.check(values)
+        return values
 
 
 def _literal(text: str) -> Any:
@@ -59,8 +47,8 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _field_names() -> set[str]:
-    files = (("trl", "trainer/grpo_config.py"), ("trl", "trainer/base_config.py"))
+def _field_names(config: str) -> set[str]:
+    files = (("trl", f"trainer/{config}.py"), ("trl", "trainer/base_config.py"))
     files += (("transformers", "training_args.py"),)
     return set().union(*(_annotated_names(package, file) for package, file in files))
 

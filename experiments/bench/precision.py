@@ -18,7 +18,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from rl.config import DataConfig, GSPOConfig, PolicyConfig
+from rl.config import DataConfig, PolicyConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.batch import Batch
 
 

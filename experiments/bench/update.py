@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from experiments.bench.shapes import LAYERS, policy_of
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 
 MINIBATCHES, GROUP_SIZE = 4, 4
 VOCABULARY = 49152

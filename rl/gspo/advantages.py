@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.generation import Generation
 
 Scale = Literal["group", "batch", "none"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.generation import NextGeneration
 from rl.gspo.head import refuse_adapted_head
 from rl.gspo.refusals import check_batch, check_trl

@@ -6,6 +6,8 @@ Pure functions of plain values, without torch, so that a config is refused befor
 from collections.abc import Mapping
 from typing import Protocol
 
+from rl.trl_names import TrlTable
+
 
 class BatchSettings(Protocol):
     @property
@@ -138,3 +140,27 @@ def check_trl(overrides: Mapping[str, object]) -> None:
 
 def _largest_divisor(whole: int, at_most: int) -> int:
     return next(part for part in range(min(at_most, whole), 0, -1) if whole % part == 0)
+
+
+_OURS = {
+    "learning_rate": "--gspo.learning-rate",
+    "warmup_steps": "--gspo.warmup-steps",
+    "epsilon": "--gspo.clip-low",
+    "epsilon_high": "--gspo.clip-high",
+    "beta": "--gspo.beta",
+    "num_generations": "--gspo.group-size",
+    "scale_rewards": "--gspo.scale-rewards",
+    "per_device_train_batch_size": "--gspo.micro-batch-rows",
+    "steps_per_generation": "--gspo.minibatches",
+    "gradient_accumulation_steps": "--gspo.minibatches and --gspo.micro-batch-rows",
+    "max_steps": "--gspo.generations",
+    "num_train_epochs": "--gspo.generations",
+    "max_completion_length": "--rollout.max-new-tokens",
+    "temperature": "--rollout.temperature",
+    "mask_truncated_completions": "--gspo.truncated",
+    "output_dir": "--out and --name",
+    "report_to": "--tracking.mode",
+    "seed": "--seed",
+    "use_vllm": "--rollout.engine",
+}
+TRL = TrlTable(config="grpo_config", ours=_OURS, check=check_trl)

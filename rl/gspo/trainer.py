@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.advantages import Votes, count_votes
 from rl.gspo.batch import Batch
 from rl.gspo.diagnostics import RowTable, update_metrics

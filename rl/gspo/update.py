@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.batch import Batch, micro_batches, spread_over_minibatches
 from rl.gspo.diagnostics import RowTable, k1, k3
 from rl.gspo.objective import gspo_loss, kl_loss, truncated_weights

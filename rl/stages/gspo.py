@@ -5,7 +5,7 @@ from typing import Any
 
 from judges import JudgeConfig
 from judges.client.ledger import Ledger
-from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.policy.load import Policy, load_policy
 from rl.rollout.background import Background
 from rl.rollout.sampler import open_sampler
@@ -15,11 +15,10 @@ from rl.run.lifecycle import OpenRun
 from rl.run.preflight import gspo_of, with_ledger
 from rl.run.ranks import Ranks
 from rl.stages.session import Session
-from rl.trl_names import parse_trl_overrides
 
 
 class GSPOStage:
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: GSPORun) -> None:
         self.config = config
 
     @property
@@ -97,7 +96,7 @@ class GSPOStage:
             temperature=config.rollout.temperature,
             seed=config.seed,
             save_every=config.save_every,
-            trl_overrides=parse_trl_overrides(config.trl),
+            trl_overrides=config.trl_overrides(),
             **calls,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt
 from rl.refusal import Refusal
 from rl.rollout.sampler import Sampler, open_sampler
@@ -24,7 +24,7 @@ class HeldoutStage:
 
     generations = 0
 
-    def __init__(self, config: RunConfig, adapter: Path) -> None:
+    def __init__(self, config: GSPORun, adapter: Path) -> None:
         self.config, self._adapter = config, adapter
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from judges.stats import JudgeStats
-from rl.config import RunConfig
+from rl.config.gspo import GSPORun
 from rl.data.order import rows_of
 from rl.data.rows import Prompt
 from rl.gspo.generation import Generation
@@ -41,7 +41,7 @@ class Session:
     _heldout_reward: float | None = None
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> GSPORun:
         return self.sampler.config
 
     def next_generation(self, number: int) -> JudgedGeneration:

@@ -5,22 +5,15 @@ import re
 import pytest
 
 from experiments.quickstart import QUICKSTART
-from rl.config import (
-    GSPOConfig,
-    PolicyConfig,
-    RolloutConfig,
-    RunConfig,
-    load,
-    to_json,
-    with_preset,
-)
+from rl.config import PolicyConfig, load, to_json, with_preset
+from rl.config.gspo import GSPOConfig, GSPORun, RolloutConfig
 
 
 def test_a_saved_config_loads_as_the_same_config(tmp_path):
     config = dataclasses.replace(QUICKSTART, seed=7, trl=("adam_beta2=0.9",))
     (tmp_path / "config.json").write_text(to_json(config))
-    assert load(tmp_path) == config
-    assert load(tmp_path / "config.json") == config
+    assert load(tmp_path, GSPORun) == config
+    assert load(tmp_path / "config.json", GSPORun) == config
 
 
 def test_an_unknown_setting_in_a_saved_config_is_named_with_its_nearest(tmp_path):
@@ -28,7 +21,17 @@ def test_an_unknown_setting_in_a_saved_config_is_named_with_its_nearest(tmp_path
     raw["gspo"]["learning_rat"] = 1e-4
     (tmp_path / "config.json").write_text(json.dumps(raw))
     with pytest.raises(ValueError, match=r"gspo\.learning_rat .*did you mean 'learning_rate'"):
-        load(tmp_path)
+        load(tmp_path, GSPORun)
+
+
+@pytest.mark.parametrize("flag", ["--from", "--resume"])
+@pytest.mark.parametrize("kind", ["sft", None])
+def test_a_config_of_another_kind_of_run_is_refused_by_the_flag_that_named_it(tmp_path, kind, flag):
+    raw = json.loads(to_json(QUICKSTART)) | {"kind": kind}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    said = f"{flag} {tmp_path}: the config of a run of kind {kind}, and this experiment is of kind"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load(tmp_path, GSPORun, flag=flag)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +42,17 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path, text, said):
     if text is not None:
         file.write_text(text)
     with pytest.raises(ValueError, match=said):
-        load(file)
+        load(file, GSPORun)
 
 
 def test_the_paper_preset_has_the_papers_window_and_four_minibatches():
-    gspo = with_preset(RunConfig(), "paper").gspo
+    gspo = with_preset(GSPORun(), "paper").gspo
     assert (gspo.clip_low, gspo.clip_high, gspo.minibatches) == (3e-4, 4e-4, 4)
     assert (gspo.aggregation, gspo.beta) == ("sequence", 0.0)
 
 
 def test_the_seed_preset_reaches_across_sections():
-    config = with_preset(RunConfig(), "seed")
+    config = with_preset(GSPORun(), "seed")
     assert (config.policy.lora_rank, config.policy.lora_alpha) == (16, 32)
     assert config.rollout.max_new_tokens == 2048
     assert (config.gspo.group_size, config.gspo.aggregation) == (4, "dr_grpo")
@@ -58,7 +61,7 @@ def test_the_seed_preset_reaches_across_sections():
 
 def test_an_unknown_preset_is_named_with_those_there_are():
     with pytest.raises(ValueError, match=r"papr.*did you mean 'paper'"):
-        with_preset(RunConfig(), "papr")
+        with_preset(GSPORun(), "papr")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +80,8 @@ def test_an_unknown_preset_is_named_with_those_there_are():
         (RolloutConfig, {"port": 70000}, "rollout.port is 70000"),
         (RolloutConfig, {"memory_share": 1.0}, "rollout.memory_share is 1.0"),
         (RolloutConfig, {"engine": "transformers", "url": "http://x"}, "Leave one of them out"),
-        (RunConfig, {"name": "a/b"}, "name is 'a/b'"),
-        (RunConfig, {"seed": -1}, "seed is -1"),
+        (GSPORun, {"name": "a/b"}, "name is 'a/b'"),
+        (GSPORun, {"seed": -1}, "seed is -1"),
     ],
 )
 def test_a_value_out_of_range_is_refused_in_our_own_words(section, values, said):

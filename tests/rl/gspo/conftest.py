@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.generation import Generation
 
 VOCABULARY = 97

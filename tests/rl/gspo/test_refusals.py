@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rl.config import GSPOConfig, RunConfig
+from rl.config.gspo import GSPOConfig, GSPORun
 from rl.gspo.refusals import (
     check_batch,
     check_data,
@@ -99,7 +99,7 @@ def test_data_that_cannot_fill_a_generation_is_refused():
     assert "only 5 prompts" in text
     assert "--gspo.prompts 5" in text
     with pytest.raises(ValueError, match="not one generation"):
-        outlook(RunConfig(gspo=GSPOConfig(prompts=32)), train=16, heldout=0)
+        outlook(GSPORun(gspo=GSPOConfig(prompts=32)), train=16, heldout=0)
 
 
 def test_a_trainer_is_not_built_on_a_refused_setting(train):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl.config import GSPOConfig
+from rl.config.gspo import GSPOConfig
 from rl.gspo.objective import gspo_loss, kl_loss, truncated_weights
 
 CAP, LOW, HIGH, LONGEST = 1.2, 0.01, 0.01, 9

@@ -1,67 +1,16 @@
-"""What a run is: frozen settings, checked in our own words, before anything heavy is imported.
-
-A section's numbers are what runs: presets are written over them, nothing is filled in later.
-"""
+"""What a GSPO run is: where completions come from, who judges them, and the update."""
 
 import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
-
-import tyro
+from typing import Any, ClassVar, Literal
 
 from judges.client.backends import shown
 from judges.config import JudgeConfig
 from rewards.config import RewardConfig
-from rl.gspo.refusals import check_on_policy, check_reference
-from rl.names import did_you_mean
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
-    """The model that learns, and the adapter it learns in."""
-
-    model: str = "smollm2-135m"
-    """The embedded smollm2-135m, a hub id, or a folder."""
-    lora_rank: int = 16
-    """Rank of the LoRA adapter."""
-    lora_alpha: int = 32
-    """Scale of the adapter: its output is multiplied by alpha / rank."""
-    lora_targets: tuple[str, ...] = ("o_proj", "down_proj")
-    """Modules that get an adapter. Fewer make sampling on a CPU much faster."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
-
-    def __post_init__(self) -> None:
-        at_least("policy.lora_rank", self.lora_rank, 1)
-        at_least("policy.lora_alpha", self.lora_alpha, 1)
-        if not self.lora_targets:
-            raise ValueError(
-                "policy.lora_targets is empty: nothing would learn. Try --policy.lora-targets "
-                "o_proj down_proj"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Questions with their ground truth."""
-
-    train: str = "medical_en"
-    """A set of experiments/data (medical_en, medical_zh), or a JSONL file."""
-    heldout: str | None = None
-    """Questions never trained on; None takes the rows of `train` marked split=heldout."""
-    heldout_rows: int = 64
-    """How many of them are asked before and after; 0 skips both."""
-    system_prompt: str = "You are a medical assistant. Answer with a short final answer."
-    """First message of every prompt; empty for none."""
-    thinking: bool | None = None
-    """Passed to the chat template as enable_thinking; None leaves the template's own default."""
-
-    def __post_init__(self) -> None:
-        at_least("data.heldout_rows", self.heldout_rows, 0)
+from rl.config.shared import Preset, RunConfig, above, at_least
+from rl.gspo.refusals import TRL, check_on_policy, check_reference
+from rl.trl_names import TrlTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,49 +151,7 @@ class GSPOConfig:
         return self.prompts * self.group_size
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrackingConfig:
-    """Weights & Biases."""
-
-    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """auto is online where a key is configured, else offline; there is never a prompt."""
-    project: str = "gspo-judge"
-    """W&B project."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything a run depends on; saved beside it as config.json."""
-
-    name: str = "run"
-    """The run's folder is <out>/<name>-<number>."""
-    out: str = "runs"
-    """Folder of runs."""
-    seed: int = 0
-    """Of the data order, the adapter's start and the sampling."""
-    save_every: int = 10
-    """Generations between checkpoints, from which --resume goes on; 0 for none."""
-    evaluate_every: int = 0
-    """Generations between askings of the held-out questions; 0 asks before and after alone."""
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    judge: JudgeConfig = field(default_factory=JudgeConfig)
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    gspo: GSPOConfig = field(default_factory=GSPOConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    trl: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A further TRL setting, name=value, for what has no name here; may be given again."""
-
-    def __post_init__(self) -> None:
-        at_least("seed", self.seed, 0)
-        at_least("save_every", self.save_every, 0)
-        at_least("evaluate_every", self.evaluate_every, 0)
-        if not self.name or "/" in self.name:
-            raise ValueError(f"name is {self.name!r}: it must be the name of a folder, without /")
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+PRESETS: dict[str, Preset] = {
     "paper": {
         "gspo": {
             "group_size": 8,
@@ -276,64 +183,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def with_preset(config: RunConfig, name: str) -> RunConfig:
-    """The config with the preset's values written over its own."""
-    if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is not known{did_you_mean(name, PRESETS)}")
-    sections = {
-        section: dataclasses.replace(getattr(config, section), **values)
-        for section, values in PRESETS[name].items()
-    }
-    return dataclasses.replace(config, **sections)
+@dataclass(frozen=True, kw_only=True)
+class GSPORun(RunConfig):
+    """A policy that learns from a judge."""
 
+    kind: ClassVar[str] = "gspo"
+    presets: ClassVar[Mapping[str, Preset]] = PRESETS
+    trl_table: ClassVar[TrlTable] = TRL
 
-def recorded(config: RunConfig) -> dict[str, Any]:
-    """As it is written down: without what a URL may hold of a key."""
-    return dataclasses.asdict(dataclasses.replace(config, judge=shown(config.judge)))
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    gspo: GSPOConfig = field(default_factory=GSPOConfig)
 
-
-def to_json(config: RunConfig) -> str:
-    return json.dumps(recorded(config), indent=2, ensure_ascii=False) + "\n"
-
-
-def load(path: str | Path) -> RunConfig:
-    """A config that `to_json` wrote, from the run's folder or the file itself."""
-    path = Path(path)
-    file = path / "config.json" if path.is_dir() else path
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"--from {path}: no such file. Give a run's folder or its config.json"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"--from {path}: not JSON ({error})") from None
-    return _build(RunConfig, raw, "")
-
-
-def _build(kind: type[T], raw: Any, prefix: str) -> T:
-    if not isinstance(raw, dict):
-        raise ValueError(f"{prefix or 'config'}: a mapping was expected, not {raw!r}")
-    hints = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, value in cast(dict[str, Any], raw).items():
-        if name not in hints:
-            raise ValueError(f"{prefix}{name} is not a setting{did_you_mean(name, hints)}")
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            assert isinstance(hint, type)
-            value = _build(hint, value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            value = tuple(cast(list[Any], value))
-        values[name] = value
-    return kind(**values)
-
-
-def at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{name} is {value}: it must be at least {low}")
-
-
-def above(name: str, value: float, low: float) -> None:
-    if not value > low:
-        raise ValueError(f"{name} is {value}: it must be above {low}")
+    def recorded(self) -> dict[str, Any]:
+        """Without what a URL may hold of a key."""
+        return super().recorded() | {"judge": dataclasses.asdict(shown(self.judge))}

@@ -1,0 +1,18 @@
+"""What a run is: frozen settings, checked in our own words, before anything heavy is imported.
+
+Owns the settings of every kind of run. A section's numbers are what runs: presets are written over
+them, nothing is filled in later.
+"""
+
+from rl.config.saved import load, to_json, with_preset
+from rl.config.shared import DataConfig, PolicyConfig, RunConfig, TrackingConfig
+
+__all__ = [
+    "DataConfig",
+    "PolicyConfig",
+    "RunConfig",
+    "TrackingConfig",
+    "load",
+    "to_json",
+    "with_preset",
+]

@@ -1,0 +1,117 @@
+"""The sections every kind of run has, and what such a run is."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from rl.trl_names import TrlTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The model that learns, and the adapter it learns in."""
+
+    model: str = "smollm2-135m"
+    """The embedded smollm2-135m, a hub id, or a folder."""
+    lora_rank: int = 16
+    """Rank of the LoRA adapter."""
+    lora_alpha: int = 32
+    """Scale of the adapter: its output is multiplied by alpha / rank."""
+    lora_targets: tuple[str, ...] = ("o_proj", "down_proj")
+    """Modules that get an adapter. Fewer make sampling on a CPU much faster."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
+
+    def __post_init__(self) -> None:
+        at_least("policy.lora_rank", self.lora_rank, 1)
+        at_least("policy.lora_alpha", self.lora_alpha, 1)
+        if not self.lora_targets:
+            raise ValueError(
+                "policy.lora_targets is empty: nothing would learn. Try --policy.lora-targets "
+                "o_proj down_proj"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Questions with their ground truth."""
+
+    train: str = "medical_en"
+    """A set of experiments/data (medical_en, medical_zh), or a JSONL file."""
+    heldout: str | None = None
+    """Questions never trained on; None takes the rows of `train` marked split=heldout."""
+    heldout_rows: int = 64
+    """How many of them are asked before and after; 0 skips both."""
+    system_prompt: str = "You are a medical assistant. Answer with a short final answer."
+    """First message of every prompt; empty for none."""
+    thinking: bool | None = None
+    """Passed to the chat template as enable_thinking; None leaves the template's own default."""
+
+    def __post_init__(self) -> None:
+        at_least("data.heldout_rows", self.heldout_rows, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto is online where a key is configured, else offline; there is never a prompt."""
+    project: str = "gspo-judge"
+    """W&B project."""
+
+
+Preset = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every run depends on. A kind of run adds its own sections."""
+
+    kind: ClassVar[str]
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    trl_table: ClassVar[TrlTable]
+
+    name: str = "run"
+    """The run's folder is <out>/<name>-<number>."""
+    out: str = "runs"
+    """Folder of runs."""
+    seed: int = 0
+    """Of the data order, the adapter's start and the sampling."""
+    save_every: int = 10
+    """Generations between checkpoints, from which --resume goes on; 0 for none."""
+    evaluate_every: int = 0
+    """Generations between askings of the held-out questions; 0 asks before and after alone."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    trl: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A further TRL setting, name=value, for what has no name here; may be given again."""
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        at_least("save_every", self.save_every, 0)
+        at_least("evaluate_every", self.evaluate_every, 0)
+        if not self.name or "/" in self.name:
+            raise ValueError(f"name is {self.name!r}: it must be the name of a folder, without /")
+
+    def recorded(self) -> dict[str, Any]:
+        """As it is written down."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+    def trl_overrides(self) -> dict[str, Any]:
+        """ValueError for a name that is not TRL's, or not its to set."""
+        return self.trl_table.parse(self.trl)
+
+
+def at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise ValueError(f"{name} is {value}: it must be at least {low}")
+
+
+def above(name: str, value: float, low: float) -> None:
+    if not value > low:
+        raise ValueError(f"{name} is {value}: it must be above {low}")
