@@ -224,7 +224,7 @@ class Chat:
         if http.status >= 500 or http.status in (408, *LIMITED):
             raise self._trouble(http, attempt, admitted)
         self.breaker.on_alive()
-        self.limit.on_success(loop.time(), self.slots.in_flight)
+        self.slots.on_success(loop.time())
         self.hedging.on_success(loop.time() - started)
         return http
 

@@ -143,7 +143,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             async with self._session.request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                headers=request.headers,
+                headers=request.headers.multi_items(),
                 data=request.content,
                 allow_redirects=False,
                 proxy=self._proxy_for(request.url.scheme, request.url.host, request.url.port),

@@ -48,10 +48,6 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.in_flight = 0
 
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
     def take_if_free(self) -> bool:
         if self._waiting or self.in_flight >= self._limit.limit:
             return False
@@ -77,6 +73,14 @@ class Slots:
 
     def give_back(self) -> None:
         self.in_flight -= 1
+        self._let_in()
+
+    def on_success(self, now: float) -> None:
+        """Where the limit grows, the next comes in now: its place is given back only later."""
+        self._limit.on_success(now, self.in_flight)
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._waiting and self.in_flight < self._limit.limit:
             place = self._waiting.popleft()
             if not place.done():
