@@ -27,6 +27,9 @@ class RolloutConfig:
     """Longest completion."""
     max_prompt_tokens: int = 512
     """Longer prompts are left out, and counted."""
+    max_total_tokens: int | None = None
+    """Longest prompt and completion together: a long prompt leaves its completion less room. None
+    leaves each its own limit."""
     temperature: float = 1.0
     """Sampling temperature. top_p and top_k stay off: they bias the importance ratio."""
     memory_share: float = 0.4
@@ -40,6 +43,12 @@ class RolloutConfig:
         at_least("rollout.max_new_tokens", self.max_new_tokens, 1)
         at_least("rollout.max_prompt_tokens", self.max_prompt_tokens, 1)
         at_least("rollout.cache_gib", self.cache_gib, 1)
+        if self.max_total_tokens is not None and self.max_total_tokens <= self.max_prompt_tokens:
+            raise ValueError(
+                f"rollout.max_total_tokens is {self.max_total_tokens} with "
+                f"rollout.max_prompt_tokens {self.max_prompt_tokens}: the longest prompt would "
+                "have no completion. Lower --rollout.max-prompt-tokens"
+            )
         above("rollout.temperature", self.temperature, 0)
         above("rollout.start_timeout_s", self.start_timeout_s, 0)
         if self.url and self.engine == "transformers":
@@ -53,6 +62,12 @@ class RolloutConfig:
             raise ValueError(
                 f"rollout.memory_share is {self.memory_share}: it must be above 0 and under 1"
             )
+
+    @property
+    def longest_row(self) -> int:
+        """Tokens of prompt and completion together."""
+        both = self.max_prompt_tokens + self.max_new_tokens
+        return both if self.max_total_tokens is None else min(both, self.max_total_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,13 @@ class Sampling:
     max_new_tokens: int
     temperature: float
     seed: int
+    max_total_tokens: int | None = None
+
+    def room_after(self, prompt: Sequence[int]) -> int:
+        """The longest completion that this prompt may have."""
+        if self.max_total_tokens is None:
+            return self.max_new_tokens
+        return min(self.max_new_tokens, self.max_total_tokens - len(prompt))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,10 @@ class Sampler:
     def sample(self, prompts: Sequence[Prompt], *, temperature: float, seed: int) -> RolloutBatch:
         """One judged completion of each prompt, however long the judge is down meanwhile."""
         sampling = Sampling(
-            max_new_tokens=self.config.rollout.max_new_tokens, temperature=temperature, seed=seed
+            max_new_tokens=self.config.rollout.max_new_tokens,
+            max_total_tokens=self.config.rollout.max_total_tokens,
+            temperature=temperature,
+            seed=seed,
         )
         self.version += 1
         swap = self.background.call(self.engine.publish(self.policy, self.version))
@@ -142,7 +145,7 @@ def _start_server(config: GSPORun, folder: Path) -> VllmServer:
         dtype=resolved_dtype(config.policy),
         lora_rank=config.policy.lora_rank,
         lora_targets=config.policy.lora_targets,
-        max_model_len=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        max_model_len=rollout.longest_row,
         seed=config.seed,
         port=rollout.port,
         on_gpu=has_cuda(),

@@ -56,7 +56,7 @@ class TransformersEngine:
             out = model.generate(
                 **batch,
                 **choice,
-                max_new_tokens=sampling.max_new_tokens,
+                max_new_tokens=max(map(sampling.room_after, prompts)),
                 return_dict_in_generate=True,
                 output_scores=True,
             )
@@ -70,9 +70,14 @@ class TransformersEngine:
             dim=1,
         )
         return [
-            _completion(first + i, tokens, logps, self._ends)
-            for i, (tokens, logps) in enumerate(
-                zip(tokens_BT.tolist(), logps_BT.tolist(), strict=True)
+            _completion(first + i, tokens[:room], logps, self._ends)
+            for i, (room, tokens, logps) in enumerate(
+                zip(
+                    map(sampling.room_after, prompts),
+                    tokens_BT.tolist(),
+                    logps_BT.tolist(),
+                    strict=True,
+                )
             )
         ]
 

@@ -151,7 +151,7 @@ class VllmEngine:
             {
                 "model": self._name,
                 "prompt": prompt,
-                "max_tokens": sampling.max_new_tokens,
+                "max_tokens": sampling.room_after(prompt),
                 "temperature": sampling.temperature,
                 **UNCUT,
                 "logprobs": 0,

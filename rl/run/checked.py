@@ -62,11 +62,11 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
 
 def _check_window(config: GSPORun) -> None:
     window, rollout = context_window(config.policy), config.rollout
-    if rollout.max_prompt_tokens + rollout.max_new_tokens > window:
+    if rollout.longest_row > window:
         raise Refusal(
             f"rollout.max_prompt_tokens {rollout.max_prompt_tokens} and rollout.max_new_tokens "
             f"{rollout.max_new_tokens} do not fit together into the model's window of {window} "
-            "tokens. Lower one of them"
+            f"tokens. Lower one of them, or both: --rollout.max-total-tokens {window}"
         )
 
 

@@ -34,6 +34,12 @@ def test_a_config_of_another_kind_of_run_is_refused_by_the_flag_that_named_it(tm
         load(tmp_path, GSPORun, flag=flag)
 
 
+def test_a_prompt_that_would_leave_no_room_for_its_completion_is_refused():
+    with pytest.raises(ValueError, match=r"Lower --rollout\.max-prompt-tokens"):
+        RolloutConfig(max_prompt_tokens=512, max_total_tokens=512)
+    assert RolloutConfig(max_prompt_tokens=512, max_total_tokens=600).longest_row == 600
+
+
 @pytest.mark.parametrize(
     ("text", "said"), [(None, "no such file"), ("{", "not JSON"), ("[]", "a mapping was expected")]
 )

@@ -163,6 +163,23 @@ def test_log_probs_of_what_is_sampled_from_are_recognised_at_any_temperature(url
     asyncio.run(main())
 
 
+def test_a_completion_has_the_room_its_prompt_leaves(url, tmp_path):
+    policy = fresh_policy()
+    prompts = [policy.tokenizer.encode(text) for text in ("Water", "Water is wet and so is")]
+    together = len(prompts[1]) + 2
+    sampling = Sampling(max_new_tokens=5, max_total_tokens=together, temperature=1.0, seed=0)
+
+    async def main():
+        async with VllmEngine(url, tmp_path) as engine:
+            await engine.publish(policy, 1)
+            return {each.prompt: each async for each in engine.stream(prompts, sampling)}
+
+    sampled = asyncio.run(main())
+    for place, most in enumerate((5, 2)):
+        length = len(sampled[place].token_ids)
+        assert length == most if sampled[place].finish_reason == "length" else length <= most
+
+
 @contextlib.contextmanager
 def a_server_of_raw_logprobs():
     class Raw(http.server.BaseHTTPRequestHandler):

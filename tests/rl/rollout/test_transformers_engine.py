@@ -52,3 +52,25 @@ def test_what_a_models_own_file_asks_of_sampling_is_not_done(policy, wish):
             logps = policy.model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
         expected = logps.gather(1, ids[0, len(prompt) :, None]).squeeze(1)
         torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-4, rtol=0)
+
+
+def test_a_completion_has_the_room_its_prompt_leaves(policy):
+    short, long = (
+        policy.tokenizer.encode("Water"),
+        policy.tokenizer.encode("Water is wet and so is"),
+    )
+    sampling = Sampling(max_new_tokens=9, max_total_tokens=len(long) + 4, temperature=1.0, seed=1)
+    endless = policy.model.get_base_model()
+    ends = endless.generation_config.eos_token_id
+
+    async def main():
+        engine = TransformersEngine(policy)
+        engine._ends = set()  # nothing ends before its room does
+        endless.generation_config.eos_token_id = None
+        return {each.prompt: each async for each in engine.stream([short, long], sampling)}
+
+    sampled = asyncio.run(main())
+    endless.generation_config.eos_token_id = ends
+    assert [len(sampled[place].token_ids) for place in (0, 1)] == [min(9, len(long) + 4 - 1), 4]
+    assert [len(sampled[place].logprobs) for place in (0, 1)] == [min(9, len(long) + 4 - 1), 4]
+    assert {each.finish_reason for each in sampled.values()} == {"length"}
