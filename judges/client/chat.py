@@ -161,8 +161,6 @@ class Chat:
     async def _admitted(self, tokens: int, deadline: float) -> Pass:
         """One after another, so that the pace is taken at the moment of sending and not before."""
         loop = asyncio.get_running_loop()
-        if not self._turn.locked() and self.pace.starts_at(tokens, loop.time()) <= loop.time():
-            return self._pass(tokens)
         try:
             async with asyncio.timeout_at(deadline), self._turn:
                 wait_s = self.pace.starts_at(tokens, loop.time()) - loop.time()

@@ -234,20 +234,14 @@ class Ledger:
         """The last row's number; those before it are the ones just before."""
         # Few statements, because each hands Python's lock over and back, and a busy loop gives it
         # up only every 5 ms; in powers of two, because a new statement costs as much as its rows.
-        writer = self._writer
         last = 0
-        writer.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writer as writer:
+            writer.execute("BEGIN IMMEDIATE")
             while rows:
                 size = 1 << (len(rows).bit_length() - 1)
                 values = [value for row in rows[:size] for value in row]
                 last = writer.execute(_insert(size), values).lastrowid or 0
                 rows = rows[size:]
-            writer.execute("COMMIT")
-        except BaseException:
-            if writer.in_transaction:  # a full disk has ended it already
-                writer.execute("ROLLBACK")
-            raise
         return last
 
 

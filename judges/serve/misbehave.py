@@ -7,8 +7,10 @@ import asyncio
 import json
 import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +19,7 @@ from judges.names import did_you_mean
 
 Completion = dict[str, Any]
 LATENCY_SPREAD = 0.25
+_http_date = partial(formatdate, usegmt=True)
 
 
 def _overloaded(headers: Mapping[str, str]) -> web.Response:
@@ -24,25 +27,15 @@ def _overloaded(headers: Mapping[str, str]) -> web.Response:
     return web.json_response({"error": error}, status=429, headers=headers)
 
 
-def _broken_server() -> web.Response:
-    return web.json_response({"error": {"message": "internal error"}}, status=500)
-
-
 WITHOUT_ANSWER: dict[str, Callable[[], web.Response]] = {
     "429": lambda: _overloaded({}),
     "429_s": lambda: _overloaded({"retry-after": "1"}),
     "429_ms": lambda: _overloaded({"retry-after-ms": "300"}),
     "429_date": lambda: _overloaded(
-        {"date": formatdate(usegmt=True), "retry-after": formatdate(_in_a_second(), usegmt=True)}
+        {"date": _http_date(time.time()), "retry-after": _http_date(time.time() + 1)}
     ),
-    "500": _broken_server,
+    "500": lambda: web.json_response({"error": {"message": "internal error"}}, status=500),
 }
-
-
-def _in_a_second() -> float:
-    import time
-
-    return time.time() + 1.0
 
 
 def _say(completion: Completion, text: str, **more: Any) -> None:

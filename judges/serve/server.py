@@ -7,6 +7,7 @@ and tests use the same client, over HTTP, as they would with any other judge.
 """
 
 import json
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from judges.serve.misbehave import Misbehaviour
 from judges.serve.rules import Known, grade, load_known
 
 MODEL = "rules"
+BACKLOG = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +173,7 @@ async def _json_body(request: web.Request) -> dict[str, Any]:
     return cast(dict[str, Any], body)
 
 
-async def serve(config: ServeConfig) -> None:
-    import asyncio
-    import signal
-
+def serve(config: ServeConfig) -> None:
     if not 0 <= config.port <= 65535:
         raise ValueError(
             f"port is {config.port}: it must be from 0 to 65535. Type --port 0 for any free one"
@@ -183,35 +182,37 @@ async def serve(config: ServeConfig) -> None:
     rubric.check_rules()
     known = load_known(config.known) if config.known else Known()
     misbehaviour = Misbehaviour(config.faults, config.seed, config.latency_s)
-    app = make_app(RuleJudge(rubric=rubric, known=known), misbehaviour)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", config.port, shutdown_timeout=1, backlog=2048)
     try:
-        await site.start()
+        listening = socket.create_server(("127.0.0.1", config.port), backlog=BACKLOG)
     except OSError as error:
         raise ValueError(
             f"port {config.port} is not free ({error.strerror}): give --port 0 for any free one"
         ) from error
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, *([] if config.with_parent else [signal.SIGINT])):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print(f"ready http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
-    try:
-        await stop.wait()
-    finally:
-        await runner.cleanup()
+
+    async def say_ready(_: web.Application) -> None:
+        print(f"ready http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
+
+    app = make_app(RuleJudge(rubric=rubric, known=known), misbehaviour)
+    app.on_startup.append(say_ready)
+    web.run_app(
+        app,
+        sock=listening,
+        backlog=BACKLOG,
+        shutdown_timeout=1,
+        handle_signals=not config.with_parent,
+        handler_cancellation=True,
+        access_log=None,
+        print=None,
+    )
 
 
 def main(args: list[str]) -> int:
-    import asyncio
-
     config = read_flags(ServeConfig, "serve", args)
     if config.with_parent:
         die_with_parent()
 
     def work() -> int:
-        asyncio.run(serve(config))
+        serve(config)
         return 0
 
     return told(work, kept=lambda: "it served nobody")
