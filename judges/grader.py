@@ -1,11 +1,11 @@
 """One model, one request: what it commits to look for, its verdict, and the line-up behind it."""
 
 import asyncio
-import secrets
 from dataclasses import replace
 
+from judges.asks import claims_ask, entry_ask, verdict_ask
 from judges.client.chat import Answer, Chat
-from judges.client.wire import Ask, Reply
+from judges.client.wire import Reply
 from judges.config import JudgeConfig
 from judges.rubric.lineup import (
     A_TRACE,
@@ -13,20 +13,10 @@ from judges.rubric.lineup import (
     ROUNDS,
     anything_said,
     line_up,
-    lineup_prompt,
-    lineup_schema,
     truth_share,
     unpaid,
 )
-from judges.rubric.prompt import commitment_prompt, grading_prompt
-from judges.rubric.reply import (
-    CLAIMS_SCHEMA,
-    Graded,
-    grade_logprobs,
-    grade_reply,
-    read_claims,
-    verdict_schema,
-)
+from judges.rubric.reply import Graded, grade_logprobs, grade_reply, read_claims
 from judges.rubric.rubric import Rubric
 from judges.together import all_to_their_end
 from judges.verdict import JudgeRequest, Scored
@@ -54,17 +44,8 @@ class Grader:
         started = asyncio.get_running_loop().time()
         config = self._config
         claims = await self._committed(request, deadline) if config.commit_first else ""
-        ask = Ask(
-            key=self._setup.key(request, sample=sample),
-            request=request,
-            prompt=lambda grading: grading_prompt(
-                request, self._rubric, grading, defences=config.defences, claims=claims
-            ),
-            schema=verdict_schema(self._rubric),
-            temperature=config.sampling_temperature,
-            max_tokens=config.max_reply_tokens,
-            seed=sample if config.samples > 1 else None,
-        )
+        key = self._setup.key(request, sample=sample)
+        ask = verdict_ask(request, self._rubric, config, key=key, claims=claims, sample=sample)
         answer = await self.chat.ask(ask, self._read, deadline)
         graded = answer.said
         scored = Scored(
@@ -89,14 +70,7 @@ class Grader:
         key = self._setup.key(unanswered, sample=COMMITMENT)
         if (known := self._claims.get(key)) is not None:
             return known
-        ask = Ask(
-            key=key,
-            request=unanswered,
-            prompt=lambda _: commitment_prompt(unanswered, self._rubric),
-            schema=CLAIMS_SCHEMA,
-            max_tokens=self._config.max_reply_tokens,
-            logprobs=False,
-        )
+        ask = claims_ask(unanswered, self._rubric, self._config, key=key)
         claims = (await self.chat.ask(ask, read_claims, deadline)).said
         if len(self._claims) >= CLAIMS_KEPT:
             del self._claims[next(iter(self._claims))]
@@ -126,12 +100,6 @@ class Grader:
         self, request: JudgeRequest, deadline: float, number: int
     ) -> Answer[float]:
         lineup = line_up(request, number)
-        fence = secrets.token_hex(4)
-        ask = Ask(
-            key=self._setup.key(request, sample=lineup.name),
-            request=request,
-            prompt=lambda grading: lineup_prompt(request, lineup, grading, fence),
-            schema=lineup_schema(lineup),
-            max_tokens=self._config.max_reply_tokens,
-        )
+        key = self._setup.key(request, sample=lineup.name)
+        ask = entry_ask(request, lineup, self._config, key=key)
         return await self.chat.ask(ask, lambda reply: truth_share(reply, lineup), deadline)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from judges.client.backends import named
+from judges.client.backends import chains_of
 from judges.client.budget import Budget
 from judges.client.chat import Chat
 from judges.client.http import Transport
@@ -28,8 +28,7 @@ PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart",
 def make_judge(config: JudgeConfig) -> "Judge":
     """Raises ValueError for whatever is wrong with the config. Touches no network."""
     rubric = load_rubric(config.rubric)
-    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
-    chains += [[named(config, entry)] for entry in config.panel]
+    chains = chains_of(config)
     checked = [[check(member, rubric) for member in chain] for chain in chains]
     seats = [(voter.name, voter.model, voter.url) for voter, *_ in checked]
     for seat, entry in enumerate(config.panel, 1):

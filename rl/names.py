@@ -1,11 +1,8 @@
 """Names a person typed, and those they may have meant."""
 
-import difflib
 from collections.abc import Iterable
 
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+from judges.names import nearest
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

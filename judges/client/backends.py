@@ -258,6 +258,12 @@ def is_priced(config: JudgeConfig) -> bool:
     return is_rows_own or is_on_this_machine
 
 
+def chains_of(config: JudgeConfig) -> list[list[JudgeConfig]]:
+    """Who votes, each with those who stand in for it; the config's own judge leads the first."""
+    first = [config, *(named(config, entry) for entry in config.fallback)]
+    return [first, *([named(config, entry)] for entry in config.panel)]
+
+
 def named(config: JudgeConfig, entry: str) -> JudgeConfig:
     """The config of another judge, written `backend[:model][@url]`: only its limits carry over."""
     rest, _, host = entry.partition("@http")

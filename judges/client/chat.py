@@ -132,7 +132,7 @@ class Chat:
 
     async def _attempt(self, ask: Ask, read: Callable[[Reply], T], patience: Patience) -> Answer[T]:
         """Raises Transient where asking again may help. Sent twice at once if it is late."""
-        features = self.features if ask.logprobs else replace(self.features, logprobs=False)
+        features = self.features.of(logprobs=ask.logprobs)
         body, worst = in_its_format(self.backend, ask, features)
         admitted = await self._admitted(worst.tokens, patience.deadline)
 

@@ -36,6 +36,10 @@ class Features:
     def grading(self) -> Grading:
         return "labels" if self.logprobs else "schema"
 
+    def of(self, *, logprobs: bool) -> "Features":
+        """What is asked for of one that may, or may not, be answered by log-probs."""
+        return self if logprobs else replace(self, logprobs=False)
+
     def without(self, feature: Feature, forms: tuple[Form, ...]) -> "Features | None":
         """The next best; None where there is nothing less to ask for."""
         if feature == "logprobs":

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from judges.client.backends import Backend, is_priced, named, resolve
+from judges.asks import claims_ask, entry_ask, verdict_ask
+from judges.client.backends import Backend, chains_of, is_priced, resolve
 from judges.client.features import Features
-from judges.client.wire import Ask, Json, in_its_format
+from judges.client.wire import Ask, in_its_format
 from judges.commands.flags import at_least
 from judges.config import JudgeConfig
-from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, lineup_prompt, lineup_schema, wording
-from judges.rubric.prompt import Prompt, commitment_prompt, grading_prompt
-from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
+from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, wording
+from judges.rubric.prompt import Prompt
 from judges.rubric.rubric import LETTERS, Rubric, load_rubric
 from judges.verdict import JudgeRequest
 
@@ -20,7 +20,6 @@ RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
 ENTRY_TOKENS = 8
 """An entry of a line-up, named in JSON."""
-FENCE = "0" * 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +79,8 @@ class Kind:
     """One kind of call that a judge is asked."""
 
     calls: int
-    prompt: Prompt
-    longest_prompt: Prompt
-    schema: Json
+    ask: Ask
     reply_tokens: int
-    logprobs: bool = False
 
 
 def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
@@ -96,19 +92,14 @@ def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = Non
     return total
 
 
-def chains_of(config: JudgeConfig) -> list[list[JudgeConfig]]:
-    chains = [[config, *(named(config, entry) for entry in config.fallback)]]
-    return chains + [[named(config, entry)] for entry in config.panel]
-
-
 def _one_chain(
     chain: Sequence[JudgeConfig], rubric: Rubric, work: Workload, reply_s: float | None
 ) -> Estimate:
     """What its first judge is expected to take, and at most what the dearest of them would."""
     config, backend = chain[0], resolve(chain[0], keyless=True)
-    kinds = _kinds(config, rubric, work, rubric.lang)
+    kinds = _kinds(config, rubric, work, rubric.lang, RATIONALE_TOKENS)
     calls = sum(kind.calls for kind in kinds)
-    tokens_in = sum(kind.calls * _tokens(kind.prompt) for kind in kinds)
+    tokens_in = sum(kind.calls * _tokens(kind.ask.prompt(config.grading)) for kind in kinds)
     tokens_out = sum(kind.calls * kind.reply_tokens for kind in kinds)
     return Estimate(
         calls=calls,
@@ -126,35 +117,25 @@ def _one_chain(
     )
 
 
-def _kinds(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> list[Kind]:
+def _kinds(
+    config: JudgeConfig, rubric: Rubric, work: Workload, lang: str, claims_tokens: int
+) -> list[Kind]:
     """As if every answer earned something, so that it is lined up."""
     request = _request(lang, work)
-    logprobs = config.grading == "labels"
     answers = work.prompts * work.steps * work.group_size + 2 * work.heldout
-
-    def grading(claims_tokens: int) -> Prompt:
-        claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
-        return grading_prompt(
-            request, rubric, config.grading, defences=config.defences, claims=claims
-        )
-
-    verdict_tokens, entry_tokens = (1, 1) if logprobs else (RATIONALE_TOKENS, ENTRY_TOKENS)
-    typical, longest = grading(RATIONALE_TOKENS), grading(config.max_reply_tokens)
-    schema = verdict_schema(rubric)
-    kinds = [Kind(answers * config.samples, typical, longest, schema, verdict_tokens, logprobs)]
+    by_label = config.grading == "labels"
+    verdict_tokens, entry_tokens = (1, 1) if by_label else (RATIONALE_TOKENS, ENTRY_TOKENS)
+    claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
+    ask = verdict_ask(request, rubric, config, claims=claims, sample=config.samples)
+    kinds = [Kind(answers * config.samples, ask, verdict_tokens)]
     if config.commit_first:
         questions = work.prompts * work.steps + work.heldout
-        prompt = commitment_prompt(request, rubric)
-        kinds.append(Kind(questions, prompt, prompt, CLAIMS_SCHEMA, RATIONALE_TOKENS))
+        kinds.append(Kind(questions, claims_ask(request, rubric, config), RATIONALE_TOKENS))
     if config.lineup:
-        lineup = _longest_lineup(request)
-        prompt, schema = (
-            lineup_prompt(request, lineup, config.grading, FENCE),
-            lineup_schema(lineup),
-        )
         # a sample may come too late to share another's line-up, unless a ledger holds it
         calls = answers * ROUNDS * (1 if config.ledger else config.samples)
-        kinds.append(Kind(calls, prompt, prompt, schema, entry_tokens, logprobs))
+        ask = entry_ask(request, _longest_lineup(request), config)
+        kinds.append(Kind(calls, ask, entry_tokens))
     return kinds
 
 
@@ -181,22 +162,12 @@ def _longest_lineup(request: JudgeRequest) -> Lineup:
 
 def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:
     """What the budget would set aside for it all, so that so much money is enough."""
-    request = _request(lang, work)
     backend = resolve(config, keyless=True)
+    features = Features(form=backend.form, logprobs=config.grading == "labels")
     usd = 0.0
-    for kind in _kinds(config, rubric, work, lang):
-        longest = kind.longest_prompt
-        ask = Ask(
-            key="",
-            request=request,
-            prompt=lambda _, longest=longest: longest,
-            schema=kind.schema,
-            temperature=config.sampling_temperature,
-            max_tokens=config.max_reply_tokens,
-            seed=config.samples if config.samples > 1 else None,
-        )
-        features = Features(form=backend.form, logprobs=kind.logprobs)
-        _, worst = in_its_format(backend, ask, features)
+    for kind in _kinds(config, rubric, work, lang, config.max_reply_tokens):
+        of_it = features.of(logprobs=kind.ask.logprobs)
+        _, worst = in_its_format(backend, kind.ask, of_it)
         usd += kind.calls * worst.usd
     return usd
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from judges import make_judge
-from judges.client.backends import named, resolve
+from judges.client.backends import chains_of, resolve
 from judges.client.budget import BudgetExceeded
 from judges.commands.flags import in_own_flags
 from judges.config import JudgeConfig
@@ -31,7 +31,7 @@ def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
 
     As many as every judge takes, and no more than rpm and tpm let start in half of the time.
     """
-    judges = [resolve(each) for each in (config, *(named(config, one) for one in config.panel))]
+    judges = [resolve(first) for first, *_ in chains_of(config)]
     calls = config.samples * (1 + ROUNDS * config.lineup)
     prompt = grading_prompt(
         max(requests, key=lambda request: len(request.answer)),

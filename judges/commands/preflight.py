@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from judges.client.backends import is_priced, resolve
-from judges.commands.estimate import Estimate, Workload, chains_of, estimate
+from judges.client.backends import chains_of, is_priced, resolve
+from judges.commands.estimate import Estimate, Workload, estimate
 from judges.commands.flags import read_flags, told
 from judges.config import JudgeConfig
 

@@ -224,20 +224,14 @@ _LINEUP = re.compile(
 )
 
 
-def read_lineup(user: str) -> tuple[str, list[str]] | None:
-    """The inverse of the prompt: the text and the entries; None if it is no line-up."""
+def read_lineup(user: str) -> tuple[str, dict[str, str]] | None:
+    """The inverse of the prompt: the text, and entries by letter; None if it is no line-up."""
     match = _LINEUP.fullmatch(user)
-    return match and (match["text"], [line[3:] for line in match["list"].split("\n")])
+    return match and (match["text"], {line[0]: line[3:] for line in match["list"].split("\n")})
 
 
-def letters_shown(user: str) -> str:
-    match = _LINEUP.fullmatch(user)
-    assert match is not None
-    return "".join(line[0] for line in match["list"].split("\n"))
-
-
-def stated(text: str, entries: Sequence[str]) -> int:
-    """By rule: the one entry whose words are in the text; else the last."""
+def stated(text: str, entries: Mapping[str, str]) -> str:
+    """By rule: the letter of the one entry whose words are in the text; else the last."""
     said = words_of(text)
-    found = [i for i, entry in enumerate(entries) if says(said, entry)]
-    return found[0] if len(found) == 1 else len(entries) - 1
+    found = [letter for letter, entry in entries.items() if says(said, entry)]
+    return found[0] if len(found) == 1 else [*entries][-1]

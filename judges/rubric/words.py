@@ -51,8 +51,12 @@ def words_of(text: str) -> Words:
 def says(said: Words, text: str) -> bool:
     """Whether the words of a text stand in it, in a row."""
     form = words_of(text).words
-    starts = range(len(said) - len(form) + 1)
-    return bool(form) and any(said.words[i : i + len(form)] == form for i in starts)
+    return bool(form) and holds(said.words, form)
+
+
+def holds(words: tuple[str, ...], form: tuple[str, ...]) -> bool:
+    starts = range(len(words) - len(form) + 1)
+    return any(words[i : i + len(form)] == form for i in starts)
 
 
 def says_any(text: str, forms: Iterable[str]) -> bool:

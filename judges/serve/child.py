@@ -1,14 +1,12 @@
 """A server in a child process that cannot outlive its parent: both sides of it."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 START_S = 60.0
 STOP_S = 5.0
 
@@ -75,14 +73,11 @@ class ChildServer:
 
 
 def die_with_parent() -> None:
-    """Called by the child: end when the parent ends, however it ends.
+    """Called by the child: end when the parent does, however it ends: the pipe on stdin ends too.
 
-    Linux delivers a signal; everywhere, the end of the pipe on stdin says the same. Ctrl-C reaches
-    the whole group, and it is the parent that decides when its judge stops.
+    Ctrl-C reaches the whole group, and it is the parent that decides when its judge stops.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
 
 

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from judges.commands.jsonl import Row, read_jsonl, texts_of
-from judges.rubric.words import Words, words_of
+from judges.rubric.words import Words, holds, words_of
 
 SHORT_WORDS = 12
 """Up to here an answer is concise: every Han character counts as a word, so Chinese gets double."""
@@ -130,7 +130,7 @@ def grade(
     wrongs = [
         (start, end)
         for start, end in _outside(_spans(said, others.index), truths)
-        if not _contains(asked, said.words[start:end])
+        if not holds(asked, said.words[start:end])
     ]
     truths = _outside(truths, wrongs)
     denied = [span for span in truths if _is_denied(said, span)]
@@ -248,10 +248,6 @@ def _outside(spans: list[Span], longer: list[Span]) -> list[Span]:
         if span[1] > reach:
             kept.append(span)
     return kept
-
-
-def _contains(words: Form, form: Form) -> bool:
-    return any(words[i : i + len(form)] == form for i in range(len(words) - len(form) + 1))
 
 
 def _is_denied(said: Words, span: Span) -> bool:

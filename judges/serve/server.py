@@ -9,14 +9,14 @@ and tests use the same client, over HTTP, as they would with any other judge.
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aiohttp import web
 
 from judges.commands.flags import read_flags, told
-from judges.rubric.lineup import letters_shown, read_lineup, stated
+from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.prompt import read_user_message
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.serve.child import die_with_parent
@@ -87,10 +87,9 @@ class RuleJudge:
         user = _user_message(request)
         if lined_up := read_lineup(user):
             text, entries = lined_up
-            letters = letters_shown(user)
-            letter = letters[stated(text, entries)]
+            letter = stated(text, entries)
             if request.get("logprobs"):
-                return letter, _certain(letter, letters)
+                return letter, _certain(letter, entries)
             return json.dumps({"entry": letter}), None
         try:
             asked = read_user_message(user)
@@ -129,7 +128,7 @@ def _user_message(request: dict[str, Any]) -> str:
         raise BadRequest("`messages` needs one with role user and text content") from error
 
 
-def _certain(text: str, options: Sequence[str]) -> dict[str, Any]:
+def _certain(text: str, options: Iterable[str]) -> dict[str, Any]:
     """Log-probs of a judge that has no doubt, each option being a token to it."""
     top = [
         {"token": each, "logprob": 0.0 if each == text else -100.0, "bytes": [*each.encode()]}

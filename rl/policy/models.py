@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from rl.names import nearest
+from judges.names import nearest
 from rl.policy.files import sha256
 from rl.policy.packaged import PackagedGguf
 from rl.policy.tiny import TinyQwen

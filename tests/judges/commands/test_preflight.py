@@ -63,7 +63,7 @@ def obliging(chat_completion):
     def answer(body):
         user = body["messages"][-1]["content"]
         if lined_up := read_lineup(user):
-            return 200, chat_completion(json.dumps({"entry": "ABCD"[stated(*lined_up)]}))
+            return 200, chat_completion(json.dumps({"entry": stated(*lined_up)}))
         if "[[answer" not in user:
             return 200, chat_completion('{"claims": ["vitamin C"]}')
         return 200, chat_completion('{"rationale": "So.", "tier": "correct"}')

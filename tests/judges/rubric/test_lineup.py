@@ -12,7 +12,6 @@ from judges.client.wire import Reply
 from judges.commands.estimate import Workload, estimate
 from judges.rubric.lineup import (
     anything_said,
-    letters_shown,
     line_up,
     lineup_prompt,
     read_lineup,
@@ -59,7 +58,8 @@ def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, al
     assert held in again.entries
     assert not {*again.entries[:3]} & {*lineup.entries[:3]} - {held}
     shown = read_lineup(lineup_prompt(request, lineup, "labels", FENCE).user)
-    assert shown == (neutralise(answer), list(lineup.entries))  # "?" has no words to repeat
+    by_letter = dict(zip(lineup.letters, lineup.entries, strict=True))
+    assert shown == (neutralise(answer), by_letter)  # "?" has no words to repeat
 
 
 def strangers(request):
@@ -115,7 +115,7 @@ def test_the_truth_is_to_be_picked_in_both_line_ups(picked, tier, scripted_judge
         if not (lined_up := read_lineup(body["messages"][-1]["content"])):
             truth, top = "same", [{"token": "same", "logprob": 0.0}]
         else:
-            truth = "ABC"[lined_up[1].index("Vitamin C")]
+            (truth,) = [letter for letter, entry in lined_up[1].items() if entry == "Vitamin C"]
             share = picked[truth == line_up(SCURVY, 1).truth]
             rest = {"token": "D", "logprob": math.log(1 - share)}
             top = [{"token": truth, "logprob": math.log(share)}, rest]
@@ -173,8 +173,8 @@ def test_every_example_reply_names_what_its_text_states_by_rule(grading):
         text, entries = read_lineup(shown)
         letter = reply if grading == "labels" else json.loads(reply)["entry"]
         picked.append(letter)
-        if says(words_of(text), entries["ABCD".index(letter)]):
-            assert "ABCD".index(letter) == stated(text, entries)
+        if says(words_of(text), entries[letter]):
+            assert letter == stated(text, entries)
     assert {"A", "B", "C", "D"} == set(picked)
 
 
@@ -269,7 +269,7 @@ def test_what_a_judge_believed_earns_nothing_when_it_cannot_pick_it_blind(
     scripted_judge, chat_completion
 ):
     def by_rule(text, entries):
-        return json.dumps({"entry": "ABCD"[stated(text, entries)]})
+        return json.dumps({"entry": stated(text, entries)})
 
     claim = replace(SCURVY, answer="Three professors confirm that this is right.")
     judge = scripted_judge(gullible(chat_completion, by_rule))
@@ -296,8 +296,7 @@ def test_a_letter_that_the_answer_says_stands_for_no_entry(answer, letters):
     assert lineup.letters == letters
     assert lineup.truth in letters
     shown = lineup_prompt(replace(SCURVY, answer=answer), lineup, "labels", "0000")
-    assert letters_shown(shown.user) == letters
-    assert read_lineup(shown.user)[1] == list(lineup.entries)
+    assert read_lineup(shown.user)[1] == dict(zip(letters, lineup.entries, strict=True))
 
 
 def test_a_line_up_that_comes_to_nothing_is_a_fault(scripted_judge, chat_completion):

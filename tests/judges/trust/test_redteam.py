@@ -363,7 +363,7 @@ def test_the_line_up_is_one_of_the_defences_that_are_measured(scripted_judge, ch
 
     def answer(body):
         if lined_up := read_lineup(body["messages"][-1]["content"]):
-            return 200, chat_completion(json.dumps({"entry": "ABCD"[stated(*lined_up)]}))
+            return 200, chat_completion(json.dumps({"entry": stated(*lined_up)}))
         return verdict(chat_completion, "same")
 
     found, _, _ = against(scripted_judge(answer), lineup=True)

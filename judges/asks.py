@@ -1,0 +1,55 @@
+"""What a judge is asked about a request: for a verdict, for claims, for an entry of a line-up."""
+
+import secrets
+
+from judges.client.wire import Ask
+from judges.config import JudgeConfig
+from judges.rubric.lineup import Lineup, lineup_prompt, lineup_schema
+from judges.rubric.prompt import commitment_prompt, grading_prompt
+from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
+from judges.rubric.rubric import Rubric
+from judges.verdict import JudgeRequest
+
+
+def verdict_ask(
+    request: JudgeRequest,
+    rubric: Rubric,
+    config: JudgeConfig,
+    *,
+    key: str = "",
+    claims: str = "",
+    sample: int = 0,
+) -> Ask:
+    return Ask(
+        key=key,
+        request=request,
+        prompt=lambda grading: grading_prompt(
+            request, rubric, grading, defences=config.defences, claims=claims
+        ),
+        schema=verdict_schema(rubric),
+        temperature=config.sampling_temperature,
+        max_tokens=config.max_reply_tokens,
+        seed=sample if config.samples > 1 else None,
+    )
+
+
+def claims_ask(request: JudgeRequest, rubric: Rubric, config: JudgeConfig, *, key: str = "") -> Ask:
+    return Ask(
+        key=key,
+        request=request,
+        prompt=lambda _: commitment_prompt(request, rubric),
+        schema=CLAIMS_SCHEMA,
+        max_tokens=config.max_reply_tokens,
+        logprobs=False,
+    )
+
+
+def entry_ask(request: JudgeRequest, lineup: Lineup, config: JudgeConfig, *, key: str = "") -> Ask:
+    fence = secrets.token_hex(4)
+    return Ask(
+        key=key,
+        request=request,
+        prompt=lambda grading: lineup_prompt(request, lineup, grading, fence),
+        schema=lineup_schema(lineup),
+        max_tokens=config.max_reply_tokens,
+    )
