@@ -7,10 +7,7 @@ from judges.names import did_you_mean
 
 COMMANDS = {
     "score": ("judges.commands.score", "verdicts for a JSONL of questions, truths and answers"),
-    "preflight": (
-        "judges.commands.preflight",
-        "calls, tokens, money and hours, beforehand",
-    ),
+    "preflight": ("judges.commands.preflight", "calls, tokens, money and hours, beforehand"),
     "calibrate": ("judges.trust.calibrate", "how far a judge agrees with people"),
     "redteam": ("judges.trust.redteam", "whether a judge can be fooled"),
     "serve": ("judges.serve.server", "start the embedded rule judge"),

@@ -8,7 +8,6 @@ Raised are Faulty, a spent budget, and a ledger that cannot be written.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from judges.client.backends import BLOT, Backend, endpoint, secrets_in
 from judges.client.books import Attempt, Books
-from judges.client.features import Feature, Features, refused
+from judges.client.features import Features, Terms, refused
 from judges.client.hedge import Hedging, first_to_answer
 from judges.client.http import HttpReply, Transport
 from judges.client.limits import AdaptiveLimit, Breaker, Pace, Pass, Slots
@@ -25,7 +24,6 @@ from judges.client.wire import WIRES, Ask, Reply, in_its_format, read_reply
 from judges.verdict import FREE, FaultCause, Faulty, Usage
 
 T = TypeVar("T")
-log = logging.getLogger("judges")
 
 LIMITED = (402, 429)
 OVERLOADED = (429, 503, 529)
@@ -61,7 +59,7 @@ class Chat:
         """Without `http`, only what the ledger holds is known."""
         self.backend = backend
         self.books = books
-        self.features = Features(form=backend.form, logprobs=logprobs)
+        self.terms = Terms(backend, WIRES[backend.wire].forms, logprobs=logprobs)
         self.limit = limit or AdaptiveLimit(ceiling=backend.max_in_flight)
         self.slots = Slots(self.limit)
         self.pace = Pace(rpm=backend.rpm, tpm=backend.tpm)
@@ -132,7 +130,7 @@ class Chat:
 
     async def _attempt(self, ask: Ask, read: Callable[[Reply], T], patience: Patience) -> Answer[T]:
         """Raises Transient where asking again may help. Sent twice at once if it is late."""
-        features = self.features.of(logprobs=ask.logprobs)
+        features = self.terms.now.of(logprobs=ask.logprobs)
         body, worst = in_its_format(self.backend, ask, features)
         admitted = await self._admitted(worst.tokens, patience.deadline)
 
@@ -245,11 +243,7 @@ class Chat:
         return Transient(cause, detail, wait_s=retry_after_s(http.headers))
 
     def _read(
-        self,
-        http: HttpReply,
-        features: Features,
-        attempt: Attempt,
-        read: Callable[[Reply], T],
+        self, http: HttpReply, features: Features, attempt: Attempt, read: Callable[[Reply], T]
     ) -> Answer[T]:
         if http.status >= 300:
             attempt.bill(FREE)
@@ -279,7 +273,7 @@ class Chat:
     def _refusal(self, http: HttpReply, features: Features, ask: Ask) -> Faulty:
         detail = f"HTTP {http.status}: {_head(http)}"
         feature = refused(http.status, http.body, features, ask.request)
-        if feature and self._give_up(feature, features, f"it refuses: {_head(http)!r}"):
+        if feature and self.terms.give_up(feature, features, f"it refuses: {_head(http)!r}"):
             return LesserTerms(FaultCause.BAD_REQUEST, detail)
         if http.status in (401, 403):
             return Faulty(FaultCause.AUTH, detail)
@@ -292,30 +286,8 @@ class Chat:
         fault = Faulty(FaultCause.NO_LOGPROBS, "the reply holds none", reply.usage)
         if not reply.text.strip() or self._gave_logprobs:
             return fault
-        self._give_up("logprobs", features, "its replies hold none")
+        self.terms.give_up("logprobs", features, "its replies hold none")
         return LesserTerms(fault.cause, fault.detail)
-
-    def _give_up(self, feature: Feature, sent: Features, why: str) -> bool:
-        """Whether there is less to ask for. Another's refusal may have come first."""
-        if getattr(self.features, feature) != getattr(sent, feature):
-            return True
-        lesser = self.features.without(feature, self._wire.forms)
-        if lesser is None:
-            return False
-        self.features = lesser
-        name = f"{self.backend.name}:{self.backend.model}"
-        if feature == "logprobs":
-            log.warning(
-                "%s gives no log-probs (%s): grading by schema instead, so scores are whole tiers "
-                "and not expectations. Set judge.grading to schema to make this the plan",
-                name,
-                why,
-            )
-        elif feature == "temperature":
-            log.warning("%s takes no temperature; it samples as it likes", name)
-        else:
-            log.warning("%s refuses %s; asking for %s", name, sent.form, lesser.form)
-        return True
 
     def _blotted(self, http: HttpReply) -> HttpReply:
         """Some servers say a key aloud, in their errors."""

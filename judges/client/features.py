@@ -1,13 +1,16 @@
 """What a backend is asked for beyond words, and what its refusal says it will not do."""
 
 import json
+import logging
 import re
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from judges.client.backends import Form
+from judges.client.backends import Backend, Form
 from judges.config import Grading
 from judges.verdict import JudgeRequest
+
+log = logging.getLogger("judges")
 
 Feature = Literal["logprobs", "temperature", "form"]
 
@@ -26,8 +29,6 @@ _NEAR = r"[^\n]{0,80}?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """The best is asked for at first; what is refused is not asked for again."""
-
     form: Form
     logprobs: bool
     temperature: bool = True
@@ -40,14 +41,36 @@ class Features:
         """What is asked for of one that may, or may not, be answered by log-probs."""
         return self if logprobs else replace(self, logprobs=False)
 
-    def without(self, feature: Feature, forms: tuple[Form, ...]) -> "Features | None":
-        """The next best; None where there is nothing less to ask for."""
+
+class Terms:
+    """What a backend is asked for: the best at first, and no more of what it refuses."""
+
+    def __init__(self, backend: Backend, forms: tuple[Form, ...], *, logprobs: bool) -> None:
+        self.now = Features(form=backend.form, logprobs=logprobs)
+        self._name = f"{backend.name}:{backend.model}"
+        self._lesser_forms = list(forms[forms.index(backend.form) + 1 :])
+
+    def give_up(self, feature: Feature, sent: Features, why: str) -> bool:
+        """Whether there is less to ask for. Another's refusal may have come first."""
+        if getattr(self.now, feature) != getattr(sent, feature):
+            return True
         if feature == "logprobs":
-            return replace(self, logprobs=False)
-        if feature == "temperature":
-            return replace(self, temperature=False)
-        lesser = forms[forms.index(self.form) + 1 :]
-        return replace(self, form=lesser[0]) if lesser else None
+            self.now = replace(self.now, logprobs=False)
+            log.warning(
+                "%s gives no log-probs (%s): grading by schema instead, so scores are whole tiers "
+                "and not expectations. Set judge.grading to schema to make this the plan",
+                self._name,
+                why,
+            )
+        elif feature == "temperature":
+            self.now = replace(self.now, temperature=False)
+            log.warning("%s takes no temperature; it samples as it likes", self._name)
+        elif self._lesser_forms:
+            self.now = replace(self.now, form=self._lesser_forms.pop(0))
+            log.warning("%s refuses %s; asking for %s", self._name, sent.form, self.now.form)
+        else:
+            return False
+        return True
 
 
 def refused(status: int, body: bytes, sent: Features, request: JudgeRequest) -> Feature | None:

@@ -27,13 +27,7 @@ from judges.config import JudgeConfig
 from judges.rubric.rubric import load_rubric
 from judges.trust.agreement import Estimate
 from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, roc
-from judges.trust.labelled import (
-    SHIPPED,
-    Fields,
-    read_labelled,
-    right_from,
-    sample,
-)
+from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.trust.plot import calibration_html
 
 

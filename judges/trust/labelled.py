@@ -50,9 +50,7 @@ def read_labelled(path: str | Path, fields: Fields, rubric: Rubric, cut: float) 
             f"rubric {rubric.name}: give a JSONL of your own before the flags"
         )
     rows = read_jsonl(
-        path,
-        lambda row: _labelled(row, fields, rubric, cut),
-        wanted="a JSONL of labelled answers",
+        path, lambda row: _labelled(row, fields, rubric, cut), wanted="a JSONL of labelled answers"
     )
     if not rows:
         raise ValueError(f"{path} has no rows: there is nothing to compare with")

@@ -30,14 +30,7 @@ from judges.rubric.rubric import Rubric, load_rubric
 from judges.trust.attacks import Attack, cross, load_patterns
 from judges.trust.calibrate import described
 from judges.trust.compare import faults_of
-from judges.trust.labelled import (
-    SHIPPED,
-    Fields,
-    Labelled,
-    read_labelled,
-    right_from,
-    sample,
-)
+from judges.trust.labelled import SHIPPED, Fields, Labelled, read_labelled, right_from, sample
 from judges.trust.redteam_text import as_text, what_fooled
 from judges.trust.tolls import Drift, Redteam, Toll, drift, scale_of, toll
 from judges.verdict import JudgeRequest, Verdict
