@@ -67,7 +67,8 @@ UNANSWERED = {
 
 @pytest.mark.parametrize(("kind", "cause"), [*SPOILED.items(), *UNANSWERED.items()])
 def test_each_kind_has_its_name(kind, cause):
-    verdicts, _ = under(f"{kind}=1", 1, retries=0, timeout_s=0.3, deadline_s=20)
+    timeout_s = 0.3 if kind == "hang" else 20.0  # a busy machine is no fault of another kind
+    verdicts, _ = under(f"{kind}=1", 1, retries=0, timeout_s=timeout_s, deadline_s=20)
     assert [verdict.cause for verdict in verdicts] == [cause]
 
 
