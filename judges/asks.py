@@ -2,13 +2,15 @@
 
 import secrets
 
-from judges.client.wire import Ask
+from judges.client.backends import Backend
+from judges.client.features import Features
+from judges.client.wire import Ask, in_its_format
 from judges.config import JudgeConfig
 from judges.rubric.lineup import Lineup, lineup_prompt, lineup_schema
 from judges.rubric.prompt import commitment_prompt, grading_prompt
 from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
 from judges.rubric.rubric import Rubric
-from judges.verdict import JudgeRequest
+from judges.verdict import JudgeRequest, Usage
 
 
 def verdict_ask(
@@ -53,3 +55,10 @@ def entry_ask(request: JudgeRequest, lineup: Lineup, config: JudgeConfig, *, key
         schema=lineup_schema(lineup),
         max_tokens=config.max_reply_tokens,
     )
+
+
+def worst_of(ask: Ask, backend: Backend, config: JudgeConfig) -> Usage:
+    """What a budget sets aside for it, and `tpm` counts."""
+    features = Features(form=backend.form, logprobs=config.grading == "labels")
+    _, worst = in_its_format(backend, ask, features.of(logprobs=ask.logprobs))
+    return worst

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from judges.asks import claims_ask, entry_ask, verdict_ask
+from judges.asks import claims_ask, entry_ask, verdict_ask, worst_of
 from judges.client.backends import Backend, chains_of, is_priced, resolve
-from judges.client.features import Features
-from judges.client.wire import Ask, in_its_format
+from judges.client.wire import Ask
 from judges.commands.flags import at_least
 from judges.config import JudgeConfig
 from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, wording
@@ -163,13 +162,8 @@ def _longest_lineup(request: JudgeRequest) -> Lineup:
 def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:
     """What the budget would set aside for it all, so that so much money is enough."""
     backend = resolve(config, keyless=True)
-    features = Features(form=backend.form, logprobs=config.grading == "labels")
-    usd = 0.0
-    for kind in _kinds(config, rubric, work, lang, config.max_reply_tokens):
-        of_it = features.of(logprobs=kind.ask.logprobs)
-        _, worst = in_its_format(backend, kind.ask, of_it)
-        usd += kind.calls * worst.usd
-    return usd
+    kinds = _kinds(config, rubric, work, lang, config.max_reply_tokens)
+    return sum(kind.calls * worst_of(kind.ask, backend, config).usd for kind in kinds)
 
 
 def _hours(

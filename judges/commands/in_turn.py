@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from judges import make_judge
+from judges.asks import verdict_ask, worst_of
 from judges.client.backends import chains_of, resolve
 from judges.client.budget import BudgetExceeded
 from judges.commands.flags import in_own_flags
 from judges.config import JudgeConfig
 from judges.rubric.lineup import ROUNDS
-from judges.rubric.prompt import grading_prompt
 from judges.rubric.rubric import load_rubric
 from judges.stats import JudgeStats
 from judges.verdict import OUTAGES, FaultCause, JudgeFault, JudgeRequest, Verdict
@@ -32,18 +32,15 @@ def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
     As many as every judge takes, and no more than rpm and tpm let start in half of the time.
     """
     judges = [resolve(first) for first, *_ in chains_of(config)]
+    longest = max(requests, key=lambda request: len(request.answer))
+    ask = verdict_ask(longest, load_rubric(config.rubric), config)
     calls = config.samples * (1 + ROUNDS * config.lineup)
-    prompt = grading_prompt(
-        max(requests, key=lambda request: len(request.answer)),
-        load_rubric(config.rubric),
-        config.grading,
-        defences=config.defences,
-    )
-    tokens = len((prompt.system + prompt.user).encode("utf-8", "replace")) + config.max_reply_tokens
     room = config.deadline_s / 60 / 2 / calls
     limits = [float(judge.max_in_flight) for judge in judges]
     limits += [judge.rpm * room for judge in judges if judge.rpm]
-    limits += [judge.tpm * room / tokens for judge in judges if judge.tpm]
+    limits += [
+        judge.tpm * room / worst_of(ask, judge, config).tokens for judge in judges if judge.tpm
+    ]
     return max(int(min(limits)), 1)
 
 

@@ -73,6 +73,7 @@ class ScriptedJudge:
     """`answer(body)` gives (status, JSON) for each request. Runs in the test's own loop."""
 
     answer: Callable[[dict[str, Any]], tuple[int, Any]]
+    latency_s: Callable[[], float] = lambda: 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -95,7 +96,7 @@ class ScriptedJudge:
         self.asked.append(body)
         self.headers.append(dict(request.headers))
         self.paths.append(request.path)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.latency_s())
         status, reply = self.answer(body)
         return web.Response(
             text=reply if isinstance(reply, str) else json.dumps(reply),

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.ledger import Ledger
@@ -47,39 +46,23 @@ COMPLETION = {
 }
 
 
-class Judge:
-    """Counts what it was paid for, by question, and remembers every header."""
-
-    def __init__(self) -> None:
-        self.paid: list[str] = []
-        self._asked = asyncio.Condition()
-
-    async def until_paid(self, count: int) -> None:
-        async with self._asked:
-            await self._asked.wait_for(lambda: len(self.paid) >= count)
-
-    async def __aenter__(self):
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.answer)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-        return self
-
-    async def __aexit__(self, *_):
-        await self._runner.cleanup()
-
-    async def answer(self, request):
-        prompt = (await request.json())["messages"][1]["content"]
-        self.paid.append(prompt.split("Q", 1)[1].split("?")[0])
-        async with self._asked:
-            self._asked.notify_all()
-        await asyncio.sleep(random.uniform(0.0, 0.1))
-        return web.json_response(COMPLETION)
+@pytest.fixture
+def judge(scripted_judge):
+    return scripted_judge(lambda _: (200, COMPLETION), latency_s=lambda: random.uniform(0.0, 0.1))
 
 
-async def start(judge: Judge, ledger: Path, count: int) -> asyncio.subprocess.Process:
+def paid_by(judge) -> list[str]:
+    """The questions that it was asked, in order."""
+    prompts = (body["messages"][1]["content"] for body in judge.asked)
+    return [prompt.split("Q", 1)[1].split("?")[0] for prompt in prompts]
+
+
+async def until_asked(judge, count: int) -> None:
+    while len(judge.asked) < count:  # noqa: ASYNC110, a scripted judge tells nobody
+        await asyncio.sleep(0.001)
+
+
+async def start(judge, ledger: Path, count: int) -> asyncio.subprocess.Process:
     """A run in a process of its own, which prints each question that it has a verdict for."""
     root = Path(__file__).parents[2]
     return await asyncio.create_subprocess_exec(
@@ -90,7 +73,7 @@ async def start(judge: Judge, ledger: Path, count: int) -> asyncio.subprocess.Pr
     )
 
 
-async def run_until(judge: Judge, ledger: Path, count: int, *, kill_after: int | None) -> int:
+async def run_until(judge, ledger: Path, count: int, *, kill_after: int | None) -> int:
     """Killed with no warning after so many verdicts."""
     process = await start(judge, ledger, count)
     verdicts = 0
@@ -120,13 +103,13 @@ SCORED = "ended.kind = 'scored'"
 LEFT_OPEN = "ended.kind IS NULL"
 
 
-async def run_and_kill(judge: Judge, path: Path, count: int, draw: random.Random, share: float):
+async def run_and_kill(judge, path: Path, count: int, draw: random.Random, share: float):
     """Killed once the judge has seen some of what is missing, and a moment later."""
     known = in_ledger(path, SCORED)
-    seen = len(judge.paid)
+    seen = len(judge.asked)
     process = await start(judge, path, count)
     until = seen + draw.randint(0, max(int((count - known.total()) * share), 1))
-    moment = asyncio.ensure_future(judge.until_paid(until))
+    moment = asyncio.ensure_future(until_asked(judge, until))
     ended = asyncio.ensure_future(process.wait())
     await asyncio.wait({moment, ended}, return_when=asyncio.FIRST_COMPLETED)
     moment.cancel()
@@ -135,18 +118,20 @@ async def run_and_kill(judge: Judge, path: Path, count: int, draw: random.Random
         process.send_signal(signal.SIGKILL)
     handed_out = (await process.stdout.read()).decode().split()
     await process.wait()
-    assert not known.keys() & set(judge.paid[seen:]), "asked again what was answered"
+    assert not known.keys() & set(paid_by(judge)[seen:]), "asked again what was answered"
     assert set(handed_out) <= in_ledger(path, SCORED).keys(), "handed out and not kept"
 
 
-async def killed_and_resumed(path: Path, *, count: int, kills: int, seed: int) -> tuple[int, int]:
+async def killed_and_resumed(
+    judge, path: Path, *, count: int, kills: int, seed: int
+) -> tuple[int, int]:
     """Attempts in all, and those left open by a kill."""
     draw = random.Random(seed)
-    async with Judge() as judge:
+    async with judge:
         for left in range(kills, 0, -1):
             await run_and_kill(judge, path, count, draw, 2 / (left + 1))
         assert await run_until(judge, path, count, kill_after=None) == count
-        paid, attempts = Counter(judge.paid), in_ledger(path, "TRUE")
+        paid, attempts = Counter(paid_by(judge)), in_ledger(path, "TRUE")
         left_open = in_ledger(path, LEFT_OPEN)
         scored = in_ledger(path, SCORED)
         assert scored == Counter({str(n): 1 for n in range(count)})
@@ -162,24 +147,26 @@ async def killed_and_resumed(path: Path, *, count: int, kills: int, seed: int) -
                 "SELECT max(input_tokens + output_tokens) FROM events WHERE kind = 'asked'"
             ).fetchone()
         bills = 15 * count
-        assert bills <= 15 * len(judge.paid) <= spent.tokens <= bills + worst * left_open.total()
+        assert bills <= 15 * len(judge.asked) <= spent.tokens <= bills + worst * left_open.total()
         return attempts.total(), left_open.total()
 
 
-def test_a_run_killed_at_any_moment_pays_for_nothing_twice_and_loses_nothing(tmp_path):
+def test_a_run_killed_at_any_moment_pays_for_nothing_twice_and_loses_nothing(judge, tmp_path):
     path = tmp_path / "ledger.sqlite"
-    attempts, left_open = asyncio.run(killed_and_resumed(path, count=200, kills=5, seed=0))
+    attempts, left_open = asyncio.run(killed_and_resumed(judge, path, count=200, kills=5, seed=0))
     assert attempts == 200 + left_open
     assert left_open <= 5 * 8  # as many as were in flight
 
 
 @pytest.mark.parametrize("kill_after", [1, 13])
-def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(tmp_path, kill_after):
+def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(
+    judge, tmp_path, kill_after
+):
     async def run():
         path = tmp_path / "ledger.sqlite"
-        async with Judge() as judge:
+        async with judge:
             await run_until(judge, path, 40, kill_after=kill_after)
-            paid_before = list(judge.paid)
+            paid_before = paid_by(judge)
             async with Ledger(path) as ledger:
                 asked, closed = ledger._reader.execute(
                     "SELECT total(kind = 'asked'), total(kind != 'asked') FROM events"
@@ -193,22 +180,21 @@ def test_after_kill_9_no_verdict_is_paid_for_twice_and_the_rest_is_known(tmp_pat
             assert len(paid_before) <= stored + left_open
             assert left_open <= 8
             assert await run_until(judge, path, 40, kill_after=None) == 40
-            twice = len(judge.paid) - len(set(judge.paid))
-            assert len(set(judge.paid)) == 40
-            assert twice <= left_open
-            assert len(judge.paid) - len(paid_before) == 40 - stored
-            paid = len(judge.paid)
+            paid = len(judge.asked)
+            assert len(set(paid_by(judge))) == 40
+            assert paid - 40 <= left_open
+            assert paid - len(paid_before) == 40 - stored
             assert await run_until(judge, path, 40, kill_after=None) == 40
-            assert len(judge.paid) == paid
+            assert len(judge.asked) == paid
 
     asyncio.run(run())
 
 
-def test_no_key_and_no_header_is_in_the_file(tmp_path, monkeypatch):
+def test_no_key_and_no_header_is_in_the_file(judge, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_JUDGE_KEY", "sk-very-secret")
 
     async def run():
-        async with Judge() as judge:
+        async with judge:
             config = JudgeConfig(
                 backend="custom",
                 model="m",
