@@ -87,24 +87,17 @@ class JudgeConfig:
         return 0.7 if self.samples > 1 else 0.0
 
     def __post_init__(self) -> None:
-        at_least_one = ("samples", "max_reply_tokens", "max_in_flight", "rpm", "tpm")
-        lowest = dict.fromkeys((*at_least_one, "max_calls", "max_tokens"), 1) | {"retries": 0}
-        for name, low in lowest.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise ValueError(f"judge.{name} is {value}: it must be at least {low}")
+        counts = ("samples", "max_reply_tokens", "max_in_flight", "rpm", "tpm")
+        for name in (*counts, "max_calls", "max_tokens"):
+            at_least(f"judge.{name}", getattr(self, name), 1)
+        at_least("judge.retries", self.retries, 0)
         for name in ("timeout_s", "deadline_s", "max_usd"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"judge.{name} is {value}: it must be above 0")
+            above(f"judge.{name}", getattr(self, name), 0)
         for name in ("usd_per_m_in", "usd_per_m_out"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"judge.{name} is {value}: it must be 0 or more dollars")
-        if not 0 <= self.hedge_share <= 1:
-            raise ValueError(
-                f"judge.hedge_share is {self.hedge_share}: it is a share of calls, from 0 to 1"
-            )
+        share_of_one("judge.hedge_share", self.hedge_share)
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ValueError(f"judge.temperature is {self.temperature}: it must be from 0 to 2")
         if self.grading == "labels" and self.samples > 1:
@@ -112,3 +105,18 @@ class JudgeConfig:
                 f"judge.samples is {self.samples} with judge.grading labels: log-probs already "
                 "hold every sample. Use --judge.samples 1, or --judge.grading schema"
             )
+
+
+def at_least(name: str, value: float | None, low: float) -> None:
+    if value is not None and not value >= low:
+        raise ValueError(f"{name} is {value}: it must be at least {low}")
+
+
+def above(name: str, value: float | None, low: float) -> None:
+    if value is not None and not value > low:
+        raise ValueError(f"{name} is {value}: it must be above {low}")
+
+
+def share_of_one(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}: it is a share, from 0 to 1")

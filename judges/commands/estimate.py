@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from judges.asks import claims_ask, entry_ask, verdict_ask, worst_of
 from judges.client.backends import Backend, chains_of, is_priced, resolve
 from judges.client.wire import Ask
-from judges.commands.flags import at_least
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, at_least
 from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, wording
 from judges.rubric.prompt import Prompt
 from judges.rubric.rubric import LETTERS, Rubric, load_rubric

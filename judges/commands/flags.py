@@ -103,13 +103,3 @@ def write(flag: str, path: str, text: str) -> None:
 def write_json(path: str, figures: Mapping[str, object], verdicts: object) -> None:
     whole = {**figures, "verdicts": verdicts}
     write("json", path, json.dumps(whole, ensure_ascii=False, indent=1))
-
-
-def at_least(name: str, value: float | None, low: int) -> None:
-    if value is not None and not value >= low:
-        raise ValueError(f"{name} is {value}: it must be at least {low}")
-
-
-def share_of_one(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}: it is a share, from 0 to 1")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from judges.client.backends import chains_of, is_priced, resolve
 from judges.commands.estimate import Estimate, Workload, estimate
 from judges.commands.flags import read_flags, told
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, above
 
 
 def describe(config: JudgeConfig, total: Estimate) -> str:
@@ -68,8 +68,7 @@ class PreflightConfig:
     """The judge's latency, where you have measured it."""
 
     def __post_init__(self) -> None:
-        if self.reply_s is not None and not self.reply_s > 0:
-            raise ValueError(f"reply_s is {self.reply_s}: it must be above 0")
+        above("reply_s", self.reply_s, 0)
 
 
 def main(args: Sequence[str]) -> int:

@@ -12,7 +12,6 @@ from typing import Annotated
 import tyro
 
 from judges.commands.flags import (
-    at_least,
     check_writable,
     in_ledger,
     read_flags,
@@ -23,10 +22,10 @@ from judges.commands.flags import (
 from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, at_least
 from judges.rubric.rubric import load_rubric
 from judges.trust.agreement import Estimate
-from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, roc
+from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, laid_out, roc
 from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.trust.plot import calibration_html
 
@@ -124,12 +123,9 @@ def as_text(found: Calibration) -> str:
 
 
 def _confusion_table(found: Calibration) -> list[str]:
-    table, said = found.confusion, (*found.tiers, FAULT)
-    labels = [label for label in dict.fromkeys((*found.tiers, *table)) if label in table]
-    lines = ["people, down; the judge, across", _row("", said, 12)]
-    for label in labels:
-        lines.append(_row(label, [str(table[label].get(each, 0)) for each in said], 12))
-    return lines
+    table = laid_out(found.confusion, found.tiers)
+    rows = [_row(label, list(map(str, row.values())), 12) for label, row in table.items()]
+    return ["people, down; the judge, across", _row("", (*found.tiers, FAULT), 12), *rows]
 
 
 def _row(name: str, cells: Sequence[str] | Mapping[str, object], width: int = 22) -> str:
@@ -201,6 +197,6 @@ def calibrate(config: CalibrateConfig) -> int:
     if config.json:
         write_json(config.json, asdict(found), said)
     if config.plot:
-        page = calibration_html(found.confusion, found.roc, found.tiers, FAULT)
+        page = calibration_html(laid_out(found.confusion, found.tiers), found.roc)
         write("plot", config.plot, page)
     return 0 if found.overall.scored else 1

@@ -122,6 +122,16 @@ def confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
     return {label: dict(said) for label, said in table.items()}
 
 
+def laid_out(
+    table: Mapping[str, Mapping[str, int]], tiers: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Labels and tiers in the rubric's order, with a count for each pair."""
+    labels = [label for label in dict.fromkeys((*tiers, *table)) if label in table]
+    return {
+        label: {said: table[label].get(said, 0) for said in (*tiers, FAULT)} for label in labels
+    }
+
+
 def roc(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
     """(wrong answers passed, right answers passed) for every cut, strictest first."""
     scored = [each for each in outcomes if isinstance(each.verdict, Scored)]

@@ -6,16 +6,11 @@ from typing import Any
 
 
 def calibration_html(
-    confusion: Mapping[str, Mapping[str, int]],
-    roc: Sequence[tuple[float, float]],
-    tiers: Sequence[str],
-    fault: str,
+    confusion: Mapping[str, Mapping[str, int]], roc: Sequence[tuple[float, float]]
 ) -> str:
     subplots: Any = import_module("plotly.subplots")
     graphs: Any = import_module("plotly.graph_objects")
-    labels = [label for label in dict.fromkeys((*tiers, *confusion)) if label in confusion]
-    said = [*tiers, fault]
-    counts = [[confusion[label].get(name, 0) for name in said] for label in labels]
+    counts = [list(row.values()) for row in confusion.values()]
     figure = subplots.make_subplots(
         cols=2,
         subplot_titles=(
@@ -26,7 +21,12 @@ def calibration_html(
     shares = [[count / sum(row) for count in row] for row in counts]
     figure.add_trace(
         graphs.Heatmap(
-            x=said, y=labels, z=shares, text=counts, texttemplate="%{text}", colorscale="Blues"
+            x=list(next(iter(confusion.values()))),
+            y=list(confusion),
+            z=shares,
+            text=counts,
+            texttemplate="%{text}",
+            colorscale="Blues",
         ),
         row=1,
         col=1,

@@ -14,18 +14,16 @@ from typing import Annotated
 import tyro
 
 from judges.commands.flags import (
-    at_least,
     check_writable,
     in_ledger,
     read_flags,
-    share_of_one,
     told,
     write_json,
 )
 from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, at_least, share_of_one
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.trust.attacks import Attack, cross, load_patterns
 from judges.trust.calibrate import described
@@ -73,9 +71,9 @@ class RedteamConfig:
     def __post_init__(self) -> None:
         at_least("questions", self.questions, 1)
         at_least("honest", self.honest, 1)
-        for name in ("max_false_positives", "max_drift", "max_earned", "min_kept"):
+        limits = ("max_false_positives", "max_drift", "max_earned", "min_kept", "min_scored")
+        for name in limits:
             share_of_one(name, getattr(self, name))
-        share_of_one("min_scored", self.min_scored)
 
 
 ON, OFF = 0, 1
