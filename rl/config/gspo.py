@@ -203,6 +203,8 @@ class GSPORun(RunConfig):
     """A policy that learns from a judge."""
 
     kind: ClassVar[str] = "gspo"
+    unit: ClassVar[str] = "generation"
+    length_flag: ClassVar[str] = "--gspo.generations"
     presets: ClassVar[Mapping[str, Preset]] = PRESETS
     trl_table: ClassVar[TrlTable] = TRL
 

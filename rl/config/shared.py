@@ -72,6 +72,10 @@ class RunConfig:
     """What every run depends on. A kind of run adds its own sections."""
 
     kind: ClassVar[str]
+    unit: ClassVar[str]
+    """What it counts in: rows of metrics, checkpoints and the report's axis are by it."""
+    length_flag: ClassVar[str]
+    """How many of them there are."""
     presets: ClassVar[Mapping[str, Preset]] = {}
     trl_table: ClassVar[TrlTable]
 
@@ -82,9 +86,11 @@ class RunConfig:
     seed: int = 0
     """Of the data order, the adapter's start and the sampling."""
     save_every: int = 10
-    """Generations between checkpoints, from which --resume goes on; 0 for none."""
+    """Generations, or steps where these are counted, between checkpoints, from which --resume goes
+    on; 0 for none."""
     evaluate_every: int = 0
-    """Generations between askings of the held-out questions; 0 asks before and after alone."""
+    """Generations, or steps, between measurements on held-out rows; 0 measures before and after
+    alone."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

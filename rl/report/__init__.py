@@ -18,7 +18,8 @@ def write_report(folder: Path) -> Path:
 
     path = folder / "report.html"
     part = path.with_suffix(".part")
-    part.write_text(page(read_record(folder), SECTIONS), encoding="utf-8")
+    record = read_record(folder)
+    part.write_text(page(record, SECTIONS[record.run.kind]), encoding="utf-8")
     os.replace(part, path)
     return path
 
@@ -28,4 +29,5 @@ def report_figures(folder: Path) -> Iterator[tuple[str, Any]]:
     from rl.report.panels import figures, read_record
     from rl.report.stages import SECTIONS
 
-    yield from figures(read_record(folder), SECTIONS)
+    record = read_record(folder)
+    yield from figures(record, SECTIONS[record.run.kind])

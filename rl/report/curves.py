@@ -28,9 +28,9 @@ def curves(
         lines = measured(record, colours)
         if unless_zero and not any(row.get(key) for row in record.run.metrics for key in colours):
             return None
-        generations = column(record.run.metrics, "generation")
         scale = {"form": form, "include": include, "log_if_wide": log_if_wide}
-        return line_chart(generations, lines, **scale) if lines else None
+        scale["unit"] = record.run.unit
+        return line_chart(record.run.counted(), lines, **scale) if lines else None
 
     return draw
 
@@ -38,8 +38,11 @@ def curves(
 def piled_up(colours: Mapping[str, str], *, form: str) -> Draw:
     def draw(record: Record) -> go.Figure | None:
         layers = measured(record, colours)
-        generations = column(record.run.metrics, "generation")
-        return stack_chart(generations, layers, form=form) if layers else None
+        return (
+            stack_chart(record.run.counted(), layers, form=form, unit=record.run.unit)
+            if layers
+            else None
+        )
 
     return draw
 

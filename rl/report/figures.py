@@ -1,4 +1,4 @@
-"""Figures over generations, by plotly: curves, and shares piled up."""
+"""Figures over what a run counts in, by plotly: curves, and shares piled up."""
 
 import html
 import math
@@ -14,14 +14,14 @@ HEIGHT_PX = 290
 FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif'
 MARKED = 40  # so many points are marked one by one
 LONGEST_NAME = 40
-SMOOTHED = 60  # from so many generations on, curves are smoothed
+SMOOTHED = 60  # from so many rows on, curves are smoothed
 
 Values = Sequence[float]  # NaN where nothing was measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A curve. `band` lies between two others; `x` only where its points are not generations.
+    """A curve. `band` lies between two others; `x` only where its points are others.
 
     `colour` is a name of the palette.
     """
@@ -34,41 +34,44 @@ class Line:
 
 
 def line_chart(
-    generations: Values,
+    counted: Values,
     lines: Sequence[Line],
     *,
     form: str = ".2f",
     include: Iterable[float] = (),
     log_if_wide: bool = False,
+    unit: str = "generation",
     height_px: float = HEIGHT_PX,
 ) -> go.Figure:
     """Curves on one scale, which shows the values to `include`.
 
     With `log_if_wide` it is logarithmic where the values span more than two decades.
     """
-    figure = _figure(generations, form, height_px)
+    figure = _figure(counted, form, unit, height_px)
     points = [value for line in lines for value in _measured(line)]
     if log_if_wide and _is_wide(points):
         figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=_decades(points))
     else:
         figure.update_yaxes(range=_padded([*points, *include]))
-    xs = [*generations, *(x for line in lines for x in line.x or ())]
+    xs = [*counted, *(x for line in lines for x in line.x or ())]
     figure.update_xaxes(range=_room(xs))
-    window = smoothing_window(len(generations))
+    window = smoothing_window(len(counted))
     for line in lines:
         if line.x is None and window > 1:
-            figure.add_trace(_unsmoothed(generations, line))
+            figure.add_trace(_unsmoothed(counted, line))
             line = _smoothed(line, window)
         if line.band:
-            figure.add_trace(_band(generations, line.band, line.colour))
-        figure.add_trace(_curve(generations, line, form))
+            figure.add_trace(_band(counted, line.band, line.colour))
+        figure.add_trace(_curve(counted, line, form))
     return figure
 
 
-def stack_chart(generations: Values, layers: Sequence[Line], *, form: str = ".0%") -> go.Figure:
+def stack_chart(
+    counted: Values, layers: Sequence[Line], *, form: str = ".0%", unit: str = "generation"
+) -> go.Figure:
     """Layers on top of one another, the first at the bottom. What is missing is nothing."""
-    figure = _figure(generations, form)
-    window = smoothing_window(len(generations))
+    figure = _figure(counted, form, unit)
+    window = smoothing_window(len(counted))
     layers = [
         replace(
             layer, values=smoothed([v if math.isfinite(v) else 0.0 for v in layer.values], window)
@@ -80,9 +83,9 @@ def stack_chart(generations: Values, layers: Sequence[Line], *, form: str = ".0%
     )
     for layer in layers:
         named = {"name": _legend(layer, form), "hovertemplate": _tip(layer.name, form)}
-        if len(generations) == 1:  # an area of one point would not be seen
+        if len(counted) == 1:  # an area of one point would not be seen
             bar = go.Bar(
-                x=[*generations],
+                x=[*counted],
                 y=_drawable(layer.values),
                 marker_color=COLOUR[layer.colour],
                 width=0.5,
@@ -91,7 +94,7 @@ def stack_chart(generations: Values, layers: Sequence[Line], *, form: str = ".0%
             figure.add_trace(bar)
         else:
             area = go.Scatter(
-                x=[*generations],
+                x=[*counted],
                 y=_drawable(layer.values),
                 stackgroup="all",
                 mode="lines",
@@ -127,13 +130,13 @@ def share_chart(bars: Mapping[str, Mapping[str, float]], colours: Mapping[str, s
     return figure
 
 
-def smoothing_window(generations: int) -> int:
-    return generations // 20 if generations >= SMOOTHED else 1
+def smoothing_window(rows: int) -> int:
+    return rows // 20 if rows >= SMOOTHED else 1
 
 
 def smoothed(values: Values, window: int) -> list[float]:
     """Each value's mean with its neighbours, as many on either side; what is missing stays so."""
-    # sums up to each place: a window over 10,000 generations is as quick as one over 100
+    # sums up to each place: a window over 10,000 rows is as quick as one over 100
     sums = [0.0, *accumulate(value if math.isfinite(value) else 0.0 for value in values)]
     counts = [0, *accumulate(math.isfinite(value) for value in values)]
     means = []
@@ -151,7 +154,7 @@ def _smoothed(line: Line, window: int) -> Line:
     return replace(line, values=smoothed(line.values, window), band=band)
 
 
-def _figure(generations: Values, form: str, height_px: float = HEIGHT_PX) -> go.Figure:
+def _figure(counted: Values, form: str, unit: str = "", height_px: float = HEIGHT_PX) -> go.Figure:
     layout = go.Layout(
         template="none",
         height=height_px,
@@ -184,16 +187,16 @@ def _figure(generations: Values, form: str, height_px: float = HEIGHT_PX) -> go.
         **grid,
         showgrid=False,
         tickformat="d",
-        title={"text": "generation", "font": {"size": 11}, "standoff": 6},
-        unifiedhovertitle_text="generation %{x}",
+        title={"text": unit, "font": {"size": 11}, "standoff": 6},
+        unifiedhovertitle_text=f"{unit} %{{x}}",
     )
-    if len(generations) <= 10:
+    if len(counted) <= 10:
         figure.update_xaxes(dtick=1)
     return figure
 
 
-def _curve(generations: Values, line: Line, form: str) -> go.Scatter:
-    xs = [*(generations if line.x is None else line.x)]
+def _curve(counted: Values, line: Line, form: str) -> go.Scatter:
+    xs = [*(counted if line.x is None else line.x)]
     marked = len(xs) <= MARKED
     return go.Scatter(
         x=xs,
@@ -207,9 +210,9 @@ def _curve(generations: Values, line: Line, form: str) -> go.Scatter:
     )
 
 
-def _unsmoothed(generations: Values, line: Line) -> go.Scatter:
+def _unsmoothed(counted: Values, line: Line) -> go.Scatter:
     return go.Scatter(
-        x=[*generations],
+        x=[*counted],
         y=_drawable(line.values),
         mode="lines",
         line={"color": COLOUR[line.colour] + PALE, "width": 1},
@@ -218,9 +221,9 @@ def _unsmoothed(generations: Values, line: Line) -> go.Scatter:
     )
 
 
-def _band(generations: Values, band: tuple[Values, Values], colour: str) -> go.Scatter:
+def _band(counted: Values, band: tuple[Values, Values], colour: str) -> go.Scatter:
     """The area between the two, once round its edge."""
-    edges = zip(generations, *band, strict=True)
+    edges = zip(counted, *band, strict=True)
     measured = [edge for edge in edges if all(map(math.isfinite, edge))]
     xs, lows, highs = (
         ([*column] for column in zip(*measured, strict=True)) if measured else ([],) * 3

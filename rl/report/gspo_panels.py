@@ -16,7 +16,7 @@ def reward(record: Record) -> go.Figure | None:
     run = record.run
     if not any("reward/mean" in row for row in run.metrics):
         return None
-    generations = column(run.metrics, "generation")
+    generations = run.counted()
     mean, std = column(run.metrics, "reward/mean"), column(run.metrics, "reward/std")
     edges = [(m - s, m + s) for m, s in zip(mean, std, strict=True)]
     band = ([low for low, _ in edges], [high for _, high in edges])
@@ -32,7 +32,7 @@ def reward(record: Record) -> go.Figure | None:
 
 def tiers(record: Record) -> go.Figure | None:
     shares = {f"tier/{tier}": colour for tier, colour in record.tiers.items()}
-    generations = column(record.run.metrics, "generation")
+    generations = record.run.counted()
     layers = [
         replace(line, name=line.name.removeprefix("tier/")) for line in measured(record, shares)
     ]
@@ -53,7 +53,7 @@ def ratios(record: Record) -> go.Figure | None:
         return None
     mean, low, high = (column(metrics, f"ratio/{name}") for name in ("mean", "min", "max"))
     line = Line(name="mean, within min and max", values=mean, colour="blue", band=(low, high))
-    return line_chart(column(metrics, "generation"), [line], form=".4f", include=(1.0,))
+    return line_chart(record.run.counted(), [line], form=".4f", include=(1.0,))
 
 
 WHAT_THE_JUDGE_SAID = Section(

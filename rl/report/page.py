@@ -34,6 +34,7 @@ def page(record: Record, sections: Sequence[Section]) -> str:
         stopped=figures.get("stopped") if run.summary else "it goes on, or was killed",
         tiles=[*tiles(figures, next(iter(record.tiers), None))],
         smoothed=smoothing_window(len(run.metrics)),
+        unit=run.unit,
         sections=[(title, cards) for title, cards in drawn if cards],
         colour_of_tier=record.tiers,
         config=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",

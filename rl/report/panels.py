@@ -31,7 +31,7 @@ def read_record(folder: Path) -> Record:
     heldout = (*run.heldout_before, *run.heldout_after)
     completions = digest(run.rollouts(), heldout)
     tiers = [key[5:] for row in run.metrics for key in row if key.startswith("tier/")]
-    tiers += [str(row["tier"]) for row in heldout]
+    tiers += [str(row["tier"]) for row in heldout if "tier" in row]
     colours = tier_colours(tiers, completions.score_of_tier)
     return Record(run=run, completions=completions, tiers=colours)
 

@@ -1,5 +1,6 @@
-"""Every stage's sections, in the order of the page. What a run did not measure is left out."""
+"""The sections of each kind of run, in the order of the page."""
 
+from rl.config.gspo import GSPORun
 from rl.report import gspo_panels
 
-SECTIONS = (*gspo_panels.SECTIONS,)
+SECTIONS = {GSPORun.kind: gspo_panels.SECTIONS}

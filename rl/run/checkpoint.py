@@ -1,4 +1,4 @@
-"""A run's state at the end of a generation: on disk whole or not at all, and found again.
+"""A run's state at the end of a generation or step: on disk whole or not at all, and found again.
 
 The trainer writes its part (adapter, optimizer, schedule, random states) into a folder of its own;
 `seal` adds the run's part and everybody's checksums, and only then gives the folder its name. What
@@ -26,18 +26,18 @@ _STATE = "run.json"
 class Checkpoint:
     folder: Path
     state: Mapping[str, Any]
-    """The run's part. `generation` is the last one that is in it."""
+    """The run's part. `done` is how many generations or steps are in it."""
 
     @property
-    def generation(self) -> int:
-        return self.state["generation"]
+    def done(self) -> int:
+        return self.state["done"]
 
 
 class Checkpoints:
-    """Those of one run: the last two, and the best by held-out reward."""
+    """Those of one run, by what it counts in: the last two, and the best by held-out `score`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, unit: str) -> None:
+        self.root, self._unit = root, unit
         self.unfinished = root / "unfinished"
         """Where the trainer writes; what an earlier process left there is of no use."""
 
@@ -47,7 +47,7 @@ class Checkpoints:
         sums = {file.name: _sum_and_sync(file) for file in sorted(written.iterdir())}
         (written / _SUMS).write_text(json.dumps(sums, indent=2) + "\n")
         _sum_and_sync(written / _SUMS)
-        final = self.root / f"generation-{state['generation']:06d}"
+        final = self.root / f"{self._unit}-{state['done']:06d}"
         shutil.rmtree(final, ignore_errors=True)
         os.replace(written, final)
         self._let_go()
@@ -61,16 +61,21 @@ class Checkpoints:
                 say(f"{error}; using the one before it")
         return None
 
+    def best(self) -> Path | None:
+        """Of those that were measured on held-out rows."""
+        best = max(self._folders(), key=_score, default=None)
+        return best if best and _score(best) > -float("inf") else None
+
     def _let_go(self) -> None:
         shutil.rmtree(self.unfinished, ignore_errors=True)
         folders = self._folders()
-        best = max(folders, key=_heldout_reward, default=None)
+        best = self.best()
         for folder in folders[:-KEPT]:
-            if folder != best or _heldout_reward(folder) == -float("inf"):
+            if folder != best:
                 shutil.rmtree(folder)
 
     def _folders(self) -> list[Path]:
-        return sorted(self.root.glob("generation-*"))
+        return sorted(self.root.glob(f"{self._unit}-*"))
 
 
 def _opened(folder: Path) -> Checkpoint:
@@ -78,7 +83,7 @@ def _opened(folder: Path) -> Checkpoint:
         sums = json.loads((folder / _SUMS).read_text())
         torn = [name for name, digest in sums.items() if _sum(folder / name) != digest]
         state = json.loads((folder / _STATE).read_text())
-        known = sums and isinstance(state["generation"], int)
+        known = sums and isinstance(state["done"], int)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refusal(f"{folder} is not a whole checkpoint of a run ({error})") from error
     if torn or not known:
@@ -86,10 +91,10 @@ def _opened(folder: Path) -> Checkpoint:
     return Checkpoint(folder=folder, state=state)
 
 
-def _heldout_reward(folder: Path) -> float:
+def _score(folder: Path) -> float:
     with contextlib.suppress(OSError, ValueError):
-        reward = json.loads((folder / _STATE).read_text()).get("heldout_reward")
-        return -float("inf") if reward is None else reward
+        score = json.loads((folder / _STATE).read_text()).get("score")
+        return -float("inf") if score is None else score
     return -float("inf")
 
 

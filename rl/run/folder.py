@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl.config.gspo import GSPORun
+from rl.config.kinds import KINDS
 from rl.refusal import Refusal
 from rl.run.checkpoint import Checkpoints
 
@@ -25,22 +27,22 @@ GROWING = ("metrics.jsonl", "rollouts.jsonl", "heldout_during.jsonl")
 class RunLog:
     """Writes one run's folder. Open a new one with `create`, an earlier one with its path."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+    def __init__(self, folder: Path, unit: str = "generation") -> None:
+        self.folder, self.unit = folder, unit
+        self.checkpoints = Checkpoints(folder / "checkpoints", unit)
         with _told_plainly(folder, "written to"):
             folder.mkdir(parents=True, exist_ok=True)
             for name in GROWING:
                 _cut_torn_line(folder / name)
 
     @classmethod
-    def create(cls, root: Path, name: str) -> "RunLog":
+    def create(cls, root: Path, name: str, unit: str = "generation") -> "RunLog":
         """A new folder `root/name`, numbered if that name is taken: no run overwrites another."""
         for number in itertools.count(1):
             folder = root / (name if number == 1 else f"{name}-{number}")
             with _told_plainly(folder, "created"), contextlib.suppress(FileExistsError):
                 folder.mkdir(parents=True)
-                return cls(folder)
+                return cls(folder, unit)
         raise AssertionError
 
     def lock(self) -> None:
@@ -55,11 +57,11 @@ class RunLog:
                 f"{self.folder} is being written by another process: that run still goes on"
             ) from None
 
-    def rewind(self, generation: int) -> None:
-        """Forget what came after a generation: it is done again."""
+    def rewind(self, done: int) -> None:
+        """Forget what came after so many generations or steps: it is done again."""
         for name in GROWING:
             if (path := self.folder / name).is_file():
-                kept = (row for row in _read_rows(path) if row["generation"] <= generation)
+                kept = (row for row in _read_rows(path) if row[self.unit] <= done)
                 self._replace(name, "".join(_json(row) + "\n" for row in kept))
         for name in ("heldout_after.jsonl", "summary.json"):
             (self.folder / name).unlink(missing_ok=True)
@@ -72,7 +74,7 @@ class RunLog:
         self._replace("made_with.json", _json(facts, indent=2) + "\n")
 
     def metrics(self, row: Mapping[str, Any]) -> None:
-        """One generation. What is not a finite number was not measured, and is left out."""
+        """One generation or step. What is not a finite number was not measured, and is left out."""
         measured = {key: value for key, value in _plain(row).items() if value is not None}
         self._append("metrics.jsonl", [measured])
 
@@ -116,6 +118,19 @@ class Run:
     heldout_after: list[Row]
     summary: Row
 
+    @property
+    def kind(self) -> str:
+        return self.config.get("kind", GSPORun.kind)
+
+    @property
+    def unit(self) -> str:
+        """What it counts in."""
+        return KINDS[self.kind].unit
+
+    def counted(self) -> list[float]:
+        """Where each row of metrics stands."""
+        return column(self.metrics, self.unit)
+
     def rollouts(self) -> Iterator[Row]:
         """Every completion, one at a time: there may be more of them than fit in memory."""
         return _read_rows(self.folder / "rollouts.jsonl")
@@ -147,7 +162,7 @@ def newest_run(root: Path = Path("runs")) -> Path:
 
 
 def column(rows: Iterable[Mapping[str, Any]], key: str) -> list[float]:
-    """One metric over the generations, NaN where it was not measured."""
+    """One metric over the rows, NaN where it was not measured."""
     return [float(row[key]) if key in row else math.nan for row in rows]
 
 

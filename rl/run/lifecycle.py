@@ -65,8 +65,8 @@ class Stage(Protocol):
     config: RunConfig
 
     @property
-    def generations(self) -> int:
-        """How many rows of metrics a finished run has."""
+    def length(self) -> int:
+        """How many generations or steps a finished run has."""
         ...
 
     def check(self) -> None:
@@ -111,7 +111,7 @@ def _follow(stage: Stage) -> int:
 
 
 def _created(config: RunConfig) -> tuple[RunLog, None]:
-    log = RunLog.create(Path(config.out), config.name)
+    log = RunLog.create(Path(config.out), config.name, config.unit)
     log.lock()
     log.config(config.recorded())
     log.made_with(made_with(config))
@@ -122,7 +122,7 @@ def _created(config: RunConfig) -> tuple[RunLog, None]:
 def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, Checkpoint | None]:
     """The folder as it was at its last whole checkpoint, or at its start where there is none."""
     record = read_run(folder)
-    log = RunLog(folder)
+    log = RunLog(folder, stage.config.unit)
     log.lock()
     settings, facts = stage.config.recorded(), made_with(stage.config)
     changes = drift(record.config | record.made_with, settings | facts)
@@ -132,18 +132,19 @@ def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, C
             + "\n  ".join(changes)
             + "\nTo go on all the same, add --accept-drift; to start a new run, --from"
         )
-    done = record.metrics[-1]["generation"] if record.metrics else 0
-    if record.summary and not record.summary["stopped"] and done >= stage.generations:
+    unit = stage.config.unit
+    done = record.metrics[-1][unit] if record.metrics else 0
+    if record.summary and not record.summary["stopped"] and done >= stage.length:
         raise Refusal(
-            f"--resume {folder}: all its {done} generations are done. For more of them, add "
-            f"--gspo.generations {2 * done} --accept-drift"
+            f"--resume {folder}: all its {done} {unit}s are done. For more of them, add "
+            f"{stage.config.length_flag} {2 * done} --accept-drift"
         )
     checkpoint = log.checkpoints.latest(say)
-    log.rewind(checkpoint.generation if checkpoint else 0)
+    log.rewind(checkpoint.done if checkpoint else 0)
     log.config(settings)
     log.made_with(facts)
     if checkpoint:
-        say(f"run folder {folder}: going on after generation {checkpoint.generation}")
+        say(f"run folder {folder}: going on after {unit} {checkpoint.done}")
     else:
         say(f"run folder {folder}: no checkpoint was written yet, so it starts again")
     return log, checkpoint
@@ -159,13 +160,16 @@ def _lead(
         project=config.tracking.project,
         name=log.folder.name,
         mode=config.tracking.mode,
+        unit=config.unit,
     )
     stopped: str | None = None
     with contextlib.ExitStack() as exits:
         opened = OpenRun(
             log=log,
             tracker=tracker,
-            progress=Progress(stage.generations, done=checkpoint.generation if checkpoint else 0),
+            progress=Progress(
+                stage.length, unit=config.unit, done=checkpoint.done if checkpoint else 0
+            ),
             checkpoint=checkpoint,
             began_s=began_s - (checkpoint.state["seconds"] if checkpoint else 0.0),
             exits=exits,

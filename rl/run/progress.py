@@ -1,4 +1,4 @@
-"""What a run says in the terminal: a line a generation, what goes on now, and tables at the end."""
+"""What a run says in the terminal: a line a row of metrics, what goes on now, tables at the end."""
 
 import os
 import shutil
@@ -16,39 +16,46 @@ from rich.table import Table
 from rich.text import Text
 
 # most wanted first: a narrow terminal drops from the end
-FIELDS = ("reward", "eta", "kl", "clip", "speed", "judge", "faults")
-SHOWN_AS = ("reward", "kl", "clip", "speed", "judge", "faults", "eta")
+FIELDS = ("reward", "loss", "heldout", "eta", "kl", "clip", "speed", "judge", "faults")
+SHOWN_AS = ("reward", "loss", "heldout", "kl", "clip", "speed", "judge", "faults", "eta")
 
 BAR_FROM_COLUMNS = 80
 
 
 class Progress:
-    """One line a generation. On a terminal, a live line under them says what goes on.
+    """One line a generation or step. On a terminal, a live line under them says what goes on.
 
-    `done` generations were done before, by the run that this one resumes.
+    `done` of them were done before, by the run that this one resumes.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None, *, done: int = 0) -> None:
-        self._total = total
+    def __init__(
+        self,
+        total: int,
+        stream: TextIO | None = None,
+        *,
+        unit: str = "generation",
+        done: int = 0,
+    ) -> None:
+        self._total, self._unit = total, unit
         self._done = done
         self._console = _console(stream or sys.stderr)
         self._rows: list[Mapping[str, Any]] = []
         self._eta_s: float | None = None
         self._phase = ""
-        self._generation_ended_s = self._phase_began_s = time.monotonic()
+        self._row_ended_s = self._phase_began_s = time.monotonic()
         self._spinner = Spinner("dots")
         self._live: Live | None = None
 
-    def generation(self, row: Mapping[str, Any]) -> None:
-        """A generation is done; `row` is its line of metrics.jsonl."""
+    def row(self, row: Mapping[str, Any]) -> None:
+        """A generation or step is done; `row` is its line of metrics.jsonl."""
         self._rows.append(row)
-        self._done = row["generation"]
-        self._eta_s = remaining_s(self._rows, self._total)
-        self._generation_ended_s = time.monotonic()
-        self.note(format_line(row, self._total, self._eta_s, self._console.width))
+        self._done = row[self._unit]
+        self._eta_s = remaining_s(self._rows, self._total, self._unit)
+        self._row_ended_s = time.monotonic()
+        self.note(format_line(row, self._total, self._eta_s, self._console.width, self._unit))
 
     def phase(self, what: str) -> None:
-        """What the next generation is busy with. Only a live line shows it."""
+        """What the next generation or step is busy with. Only a live line shows it."""
         self._phase, self._phase_began_s = what, time.monotonic()
         if self._console.is_interactive and not self._live:
             self._live = Live(
@@ -75,13 +82,13 @@ class Progress:
         now_s = time.monotonic()
         parts = [
             self._spinner,
-            f"generation {min(self._done + 1, self._total)}/{self._total}",
+            f"{self._unit} {min(self._done + 1, self._total)}/{self._total}",
             f"{self._phase} {duration(now_s - self._phase_began_s)}",
         ]
         if self._console.width >= BAR_FROM_COLUMNS:
             parts.insert(2, ProgressBar(self._total, self._done, width=20))
         if self._eta_s is not None:
-            left_s = max(0.0, self._eta_s - (now_s - self._generation_ended_s))
+            left_s = max(0.0, self._eta_s - (now_s - self._row_ended_s))
             parts.append(f"ETA {duration(left_s)}")
         line = Table.grid(padding=(0, 2, 0, 0))
         for _ in parts:
@@ -104,10 +111,12 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def format_line(row: Mapping[str, Any], total: int, eta_s: float | None, width: int) -> str:
-    """One generation in one line: what was not measured, or does not fit, is left out."""
+def format_line(
+    row: Mapping[str, Any], total: int, eta_s: float | None, width: int, unit: str = "generation"
+) -> str:
+    """One generation or step in one line: what was not measured, or does not fit, is left out."""
     fields = {key: text for key in FIELDS if (text := _field(key, row, eta_s))}
-    head = f"generation {row['generation']}/{total}"
+    head = f"{unit} {row[unit]}/{total}"
     while fields:
         line = "  ".join([head, *(fields[key] for key in SHOWN_AS if key in fields)])
         if len(line) <= width:
@@ -125,12 +134,18 @@ def _field(key: str, row: Mapping[str, Any], eta_s: float | None) -> str | None:
             spread = shown("reward/std", " ±{:.2f}") or ""
             mean = shown("reward/mean", "reward {:+.2f}")
             return mean and mean + spread
+        case "loss":
+            return shown("loss", "loss {:.3f}")
+        case "heldout":
+            return shown("heldout/loss", "held out {:.3f}")
         case "kl":
             return shown("kl/ref", "KL {:.4f}") or shown("kl/old", "KL old {:.5f}")
         case "clip":
             return shown("clip/seq", "clip {:.0%}")
         case "speed":
-            return shown("rollout/tokens_per_s", "{:.0f} tok/s")
+            return shown("rollout/tokens_per_s", "{:.0f} tok/s") or shown(
+                "tokens_per_s", "{:.0f} tok/s"
+            )
         case "judge":
             return shown("judge/p50_s", "judge {:.2f} s")
         case "faults":
@@ -139,14 +154,16 @@ def _field(key: str, row: Mapping[str, Any], eta_s: float | None) -> str | None:
             return None if eta_s is None else f"ETA {duration(eta_s)}"
 
 
-def remaining_s(rows: Sequence[Mapping[str, Any]], total: int) -> float | None:
-    """From the pace of the last few generations: the first one also waits for the engine."""
+def remaining_s(
+    rows: Sequence[Mapping[str, Any]], total: int, unit: str = "generation"
+) -> float | None:
+    """From the pace of the last few rows: the first one also waits for the engine."""
     recent = rows[-6:]
     if len(recent) < 2:
         return None
     first, last = recent[0], recent[-1]
-    pace_s = (last["seconds"] - first["seconds"]) / (last["generation"] - first["generation"])
-    return max(0.0, pace_s * (total - last["generation"]))
+    pace_s = (last["seconds"] - first["seconds"]) / (last[unit] - first[unit])
+    return max(0.0, pace_s * (total - last[unit]))
 
 
 def duration(seconds: float) -> str:

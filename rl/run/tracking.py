@@ -33,7 +33,9 @@ class Tracker:
         project: str,
         name: str,
         mode: TrackingMode = "auto",
+        unit: str = "generation",
     ) -> None:
+        self._unit = unit
         self._run: Any = None
         self._rollouts: Any = None
         try:
@@ -43,7 +45,7 @@ class Tracker:
         self._attempt(self._lay_out)
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """One generation: the row that also goes into metrics.jsonl."""
+        """One generation or step: the row that also goes into metrics.jsonl."""
         self._attempt(lambda run: run.log(dict(row)))
 
     def log_rollouts(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -80,12 +82,13 @@ class Tracker:
         self._run = None
 
     def _lay_out(self, run: Any) -> None:
-        """Every curve over generations: W&B's own step counts calls of `log`."""
+        """Every curve over what the run counts in: W&B's own step counts calls of `log`."""
         import wandb
 
-        run.define_metric("generation", hidden=True)
-        run.define_metric("*", step_metric="generation")
-        run.define_metric("reward/mean", step_metric="generation", summary="max,last")
+        run.define_metric(self._unit, hidden=True)
+        run.define_metric("*", step_metric=self._unit)
+        run.define_metric("reward/mean", step_metric=self._unit, summary="max,last")
+        run.define_metric("heldout/loss", step_metric=self._unit, summary="min,last")
         self._rollouts = wandb.Table(columns=list(COLUMNS), log_mode="INCREMENTAL")
 
     def _attempt(self, act: Callable[[Any], None]) -> None:

@@ -22,7 +22,7 @@ class GSPOStage:
         self.config = config
 
     @property
-    def generations(self) -> int:
+    def length(self) -> int:
         return self.config.gspo.generations
 
     def check(self) -> None:
@@ -41,7 +41,7 @@ class GSPOStage:
             sampler=sampler,
             prompts=self._checked.train,
             heldout=self._checked.heldout,
-            generation=run.checkpoint.generation if run.checkpoint else 0,
+            generation=run.checkpoint.done if run.checkpoint else 0,
         )
         run.exits.callback(lambda: run.figures.update(sampler.judged_figures()))
         trainer = self._trainer(
@@ -68,7 +68,7 @@ class GSPOStage:
         policy = load_policy(self.config.policy, self._checked.tokenizer, self.config.seed)
         trainer = self._trainer(
             policy,
-            Checkpoints(folder / "checkpoints"),
+            Checkpoints(folder / "checkpoints", self.config.unit),
             next_generation=ranks.from_first(None),
             on_generation=ranks.from_first(None),
         )
@@ -79,7 +79,7 @@ class GSPOStage:
         """From the checkpoint, if there is one, to the end."""
         if checkpoint is None:
             trainer.train()
-        elif checkpoint.generation < self.generations:
+        elif checkpoint.done < self.length:
             trainer.train(resume_from_checkpoint=str(checkpoint.folder))
         else:  # only what comes after training was still to do
             policy.load_adapter(checkpoint.folder)

@@ -22,7 +22,7 @@ def ask(sampler: Sampler, prompts: Sequence[Prompt], generation: int = 0) -> lis
 class HeldoutStage:
     """A run's adapter against the policy it began with, on questions it never trained on."""
 
-    generations = 0
+    length = 0
 
     def __init__(self, config: GSPORun, adapter: Path) -> None:
         self.config, self._adapter = config, adapter

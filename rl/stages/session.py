@@ -98,17 +98,17 @@ class Session:
         self.run.log.rollouts(rollouts)
         self.run.tracker.log(row)
         self.run.tracker.log_rollouts(rollouts)
-        self.run.progress.generation(row)
+        self.run.progress.row(row)
         if reason := row.get("stop_reason"):
             self.run.tracker.alert("The run was stopped", reason)
 
     def on_checkpoint(self, written: Path) -> None:
         """The trainer's part is written; with the run's it becomes a checkpoint."""
         state = {
-            "generation": self.generation,
+            "done": self.generation,
             "seconds": time.perf_counter() - self.run.began_s,
             "judged": self.sampler.judged(),
-            "heldout_reward": self._heldout_reward,
+            "score": self._heldout_reward,
         }
         self.run.log.checkpoints.seal(written, state)
 

@@ -74,7 +74,7 @@ def test_a_pipe_gets_one_plain_line_a_generation():
     progress = Progress(3, pipe)
     for generation in (1, 2):
         progress.phase("sampling")
-        progress.generation({"generation": generation, "seconds": 1.0, "reward/mean": 0.0})
+        progress.row({"generation": generation, "seconds": 1.0, "reward/mean": 0.0})
     progress.close()
     assert pipe.getvalue() == (
         "generation 1/3  reward +0.00\ngeneration 2/3  reward +0.00  ETA 0 s\n"
@@ -86,7 +86,7 @@ def test_a_pipe_gets_no_escape_codes_whatever_is_forced(monkeypatch: pytest.Monk
     pipe = io.StringIO()
     progress = Progress(40, pipe)
     progress.phase("sampling")
-    progress.generation(ROW)
+    progress.row(ROW)
     progress.note("The judge is back after 1 s. " * 20)
     progress.close()
     print_summary({"reward_first": 0.0, "reward_last": 1.0}, pipe)
@@ -153,7 +153,7 @@ LIVE = f"""
 progress = Progress(40)
 progress.phase("sampling and judging")
 print("a library warns", file=sys.stderr)
-progress.generation({ROW})
+progress.row({ROW})
 progress.phase("updating")
 """
 INTERRUPTED = f"""

@@ -1,0 +1,6 @@
+"""The kinds of run there are."""
+
+from rl.config.gspo import GSPORun
+from rl.config.shared import RunConfig
+
+KINDS: dict[str, type[RunConfig]] = {kind.kind: kind for kind in (GSPORun,)}
