@@ -95,7 +95,7 @@ def _policy(name: str, dtype: str) -> Any:
 
 
 def _completions(model: Any, name: str, rows: int, tokens: int) -> Batch:
-    from rl.data import load_rows, to_prompts
+    from rl.data.rows import load_rows, to_prompts
     from rl.policy import load_tokenizer
 
     torch.manual_seed(0)
