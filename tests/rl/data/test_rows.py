@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rl.config import DataConfig
-from rl.data.rows import load_rows, read_rows, to_prompts
+from rl.data.rows import load_rows, to_prompts
 
 
 def written(tmp_path, *lines):
@@ -27,13 +27,15 @@ GOOD = json.dumps({"question": "Which organ pumps blood?", "answer": "Heart"})
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path, line, said):
     with pytest.raises(ValueError, match=said):
-        read_rows(written(tmp_path, GOOD, "", line))
+        load_rows(DataConfig(train=str(written(tmp_path, GOOD, "", line))))
 
 
 def test_a_line_separator_inside_a_text_ends_no_row(tmp_path):
     row = {"question": "Which organ\u2028pumps blood?", "answer": "Heart"}
     file = written(tmp_path, json.dumps(row, ensure_ascii=False))
-    assert [read.question for read in read_rows(file)] == [row["question"]]
+    assert [read.question for read in load_rows(DataConfig(train=str(file)))[0]] == [
+        row["question"]
+    ]
 
 
 def test_an_empty_set_says_what_a_row_looks_like(tmp_path):
@@ -46,7 +48,7 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not UTF-8"):
-        read_rows(file)
+        load_rows(DataConfig(train=str(file)))
 
 
 def test_no_question_is_both_trained_on_and_held_out(tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from rl.data.rows import SHIPPED, read_rows
+from rl.data.rows import read_rows
+from rl.data.source import SHIPPED
 from rl.policy.models import EMBEDDED, resolve_model
 from rl.policy.tiny import THINK, TinyQwen
 
