@@ -11,6 +11,7 @@ import tyro
 from judges.client.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
 from rl.config.gspo import GSPORun
+from rl.config.sft import SFTRun
 
 if TYPE_CHECKING:
     from rl.run.lifecycle import Stage
@@ -41,6 +42,10 @@ def stage_of(config: RunConfig) -> "Stage":
             from rl.stages.gspo import GSPOStage
 
             return GSPOStage(config)
+        case SFTRun():
+            from rl.stages.sft import SFTStage
+
+            return SFTStage(config)
         case _:
             raise AssertionError(config.kind)
 
@@ -52,6 +57,10 @@ def outlook_of(config: RunConfig) -> str:
             from rl.run.preflight import preflight
 
             return preflight(config)
+        case SFTRun():
+            from rl.sft.outlook import preflight as sft_preflight
+
+            return sft_preflight(config)
         case _:
             raise AssertionError(config.kind)
 

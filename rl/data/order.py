@@ -4,6 +4,7 @@ So a run that is resumed, or one that samples ahead, needs no state to know what
 """
 
 import functools
+import itertools
 import math
 import random
 
@@ -38,6 +39,12 @@ def _orders(first: int, last: int, *, seed: int, prompts: int, rows: int) -> dic
             order = fresh + [row for row in order if row not in set(fresh)]
         orders[number] = order
     return orders
+
+
+def in_passes(count: int, *, seed: int, rows: int) -> list[int]:
+    """The first `count` indices of pass after pass through the rows, each in its own order."""
+    passes = (_shuffled(seed, number, rows) for number in itertools.count())
+    return list(itertools.islice(itertools.chain.from_iterable(passes), count))
 
 
 @functools.lru_cache(maxsize=4)

@@ -17,7 +17,7 @@ read off the trainer's step, so a resumed run asks for the one that comes next.
 
 `on_generation(row, generation, advantages)` is called in every process: the metrics, the value that
 `next_generation` gave, and its rows' advantages, None where a row is dead. A row with `stop_reason`
-is the last: the KL limit ended the run, or something was not finite (`finite.py`).
+is the last: the KL limit ended the run, or something was not finite (`rl/run/finite.py`).
 `on_checkpoint(folder)` is called in the main process once all have written their part there.
 """
 
@@ -61,7 +61,8 @@ def make_trainer_class() -> type:
     """The class, made now: a backend that rewrites TRL must have done so before its first use."""
     import trl
 
-    from rl.gspo.finite import FiniteSteps, broken_metric
+    from rl.gspo.finite import WAY_OUT, broken_metric
+    from rl.run.finite import FiniteSteps
 
     class GSPOTrainer(trl.GRPOTrainer):
         def __init__(
@@ -90,7 +91,9 @@ def make_trainer_class() -> type:
             attach_token_head(base, temperature=self.args.temperature)
             # Of a whole model the copy is as large as the model: kept only where the loss needs it.
             self._reference = Reference(self.model) if adapted or settings.beta else None
-            self._finite_steps = FiniteSteps(anywhere=self._in_any_process, keeps_weights=adapted)
+            self._finite_steps = FiniteSteps(
+                anywhere=self._in_any_process, keeps_weights=adapted, way_out=WAY_OUT
+            )
             self.add_callback(self._finite_steps)
 
         def state_dict(self) -> dict[str, Any]:

@@ -32,6 +32,9 @@ def tiles(figures: Figures, best_tier: str | None) -> Iterator[Tile]:
     window = f"means of the first and last {few} generations" if few > 1 else "first and last"
     yield from _change("Held-out reward", figures, "heldout_before", "heldout_after", between)
     yield from _change("Training reward", figures, "reward_first", "reward_last", window)
+    yield from _losses("Held-out loss", figures, "heldout_loss_before", "heldout_loss_after")
+    yield from _losses("Training loss", figures, "loss_first", "loss_last")
+    yield from _answers(figures)
     before, after = figures.get("heldout_tiers_before"), figures.get("heldout_tiers_after")
     if before and after and best_tier:
         yield Tile(
@@ -44,6 +47,22 @@ def tiles(figures: Figures, best_tier: str | None) -> Iterator[Tile]:
         asked = figures.get("judge_verdicts")
         whole = f"of {asked:,} verdicts; " if asked is not None else ""
         yield Tile("Judge faults", f"{figures['judge_faults']:,}", f"{whole}left out, never scored")
+
+
+def _losses(name: str, figures: Figures, before: str, after: str) -> Iterator[Tile]:
+    if before in figures and after in figures:
+        was, now = figures[before], figures[after]
+        direction = "up" if now < was else "down"  # as what is better is shown
+        note = "a token, before and after"
+        yield Tile(name, f"{now:.3f}", note, f"{was:.3f}", f"{now - was:+.3f}", direction)
+
+
+def _answers(figures: Figures) -> Iterator[Tile]:
+    was, now = figures.get("answers_before", {}), figures.get("answers_after", {})
+    names = {"ended_sampled": "Sampled answers that end", "in_format_greedy": "In the format"}
+    for mark, name in names.items():
+        if mark in was and mark in now:
+            yield Tile(name, f"{now[mark]:.0%}", "before and after", was=f"{was[mark]:.0%}")
 
 
 def _change(name: str, figures: Figures, before: str, after: str, note: str) -> Iterator[Tile]:

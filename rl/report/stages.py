@@ -1,6 +1,7 @@
 """The sections of each kind of run, in the order of the page."""
 
 from rl.config.gspo import GSPORun
-from rl.report import gspo_panels
+from rl.config.sft import SFTRun
+from rl.report import gspo_panels, sft_panels
 
-SECTIONS = {GSPORun.kind: gspo_panels.SECTIONS}
+SECTIONS = {GSPORun.kind: gspo_panels.SECTIONS, SFTRun.kind: sft_panels.SECTIONS}

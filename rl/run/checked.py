@@ -26,7 +26,7 @@ class Checked:
 
 def check(config: GSPORun, *, training: bool = True) -> Checked:
     """`training` is False where only the held-out questions are asked, of two policies."""
-    _check_devices()
+    refuse_idle_gpus()
     train_rows, heldout_rows = load_rows(config.data)
     judge = judge_of(config)
     make_judge(judge)
@@ -70,7 +70,7 @@ def _check_window(config: GSPORun) -> None:
         )
 
 
-def _check_devices() -> None:
+def refuse_idle_gpus() -> None:
     """Several GPUs in one process would be split by TRL, which refuses only once all is loaded."""
     import torch
 

@@ -87,6 +87,10 @@ class RunLog:
     def heldout_during(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._append("heldout_during.jsonl", rows)
 
+    def left_out(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of the data that nothing is learnt from, with their lines."""
+        self._replace("left_out.jsonl", "".join(_json(row) + "\n" for row in rows))
+
     def summary(self, summary: Mapping[str, Any]) -> None:
         self._replace("summary.json", _json(summary, indent=2) + "\n")
 

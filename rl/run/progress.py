@@ -46,13 +46,14 @@ class Progress:
         self._spinner = Spinner("dots")
         self._live: Live | None = None
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def row(self, row: Mapping[str, Any], *, is_told: bool = True) -> None:
         """A generation or step is done; `row` is its line of metrics.jsonl."""
         self._rows.append(row)
         self._done = row[self._unit]
         self._eta_s = remaining_s(self._rows, self._total, self._unit)
         self._row_ended_s = time.monotonic()
-        self.note(format_line(row, self._total, self._eta_s, self._console.width, self._unit))
+        if is_told:
+            self.note(format_line(row, self._total, self._eta_s, self._console.width, self._unit))
 
     def phase(self, what: str) -> None:
         """What the next generation or step is busy with. Only a live line shows it."""
@@ -181,7 +182,10 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO | None = None) -> N
     changes = [
         *_change_row("held-out reward", summary, "heldout_before", "heldout_after"),
         *_change_row("training reward", summary, "reward_first", "reward_last"),
-        *_tier_rows(summary),
+        *_share_rows(summary, "heldout_tiers_before", "heldout_tiers_after"),
+        *_loss_row("held-out loss", summary, "heldout_loss_before", "heldout_loss_after"),
+        *_loss_row("training loss", summary, "loss_first", "loss_last"),
+        *_share_rows(summary, "answers_before", "answers_after"),
     ]
     facts = {
         "generations": summary.get("generations"),
@@ -224,18 +228,29 @@ def _change_row(name: str, summary: Mapping[str, Any], before: str, after: str) 
     return [(name, f"{was:+.2f}", f"{now:+.2f}", change)]
 
 
-def _tier_rows(summary: Mapping[str, Any]) -> list[Cells]:
-    was, now = summary.get("heldout_tiers_before"), summary.get("heldout_tiers_after")
+def _loss_row(name: str, summary: Mapping[str, Any], before: str, after: str) -> list[Cells]:
+    if before not in summary or after not in summary:
+        return []
+    was, now = summary[before], summary[after]
+    change = Text(f"{now - was:+.3f}", style="green" if now < was else "red" if now > was else "")
+    return [(name, f"{was:.3f}", f"{now:.3f}", change)]
+
+
+def _share_rows(summary: Mapping[str, Any], before: str, after: str) -> list[Cells]:
+    was, now = summary.get(before), summary.get(after)
     if not was or not now:
         return []
     rows = [(tier, was.get(tier, 0.0), now.get(tier, 0.0)) for tier in dict.fromkeys([*now, *was])]
-    return [(f"  {tier}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} %") for tier, a, b in rows]
+    return [
+        (f"  {tier.replace('_', ' ')}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} %")
+        for tier, a, b in rows
+    ]
 
 
 def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     lines = [
         f"look at it       {folder}/report.html",
-        f"every completion {folder}/rollouts.jsonl",
+        *_rollouts(folder),
         "next",
         f"  {_to_type('wandb')} leet {folder}/wandb",
         f"  {_to_type('python')} -m rl.report {folder}",
@@ -244,6 +259,11 @@ def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
         again = f"--resume {folder}" if summary.get("stopped") else f"--from {folder}/config.json"
         lines.append(f"  {_to_type('python')} {experiment} {again}")
     return lines
+
+
+def _rollouts(folder: Path) -> list[str]:
+    rows = folder / "rollouts.jsonl"
+    return [f"every completion {rows}"] if rows.exists() else []
 
 
 def _to_type(command: str) -> str:

@@ -7,15 +7,24 @@ from typing import Any
 
 Rows = Sequence[Mapping[str, Any]]
 
-WINDOW = 5  # generations at either end, where there are twice as many
+WINDOW = 5  # generations or steps at either end, where there are twice as many
 
 
 def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()) -> dict[str, Any]:
     """Only what can be told from the rows: a figure that was not measured is absent."""
     rewards = [row["reward/mean"] for row in metrics if "reward/mean" in row]
     window = min(WINDOW, len(rewards) // 2)
+    losses = [row["loss"] for row in metrics if "loss" in row]
+    few = min(WINDOW, len(losses) // 2)
+    heldout_losses = [row["heldout/loss"] for row in metrics if "heldout/loss" in row]
     last = metrics[-1] if metrics else {}
     summary = {
+        "loss_first": fmean(losses[:few]) if few else None,
+        "loss_last": fmean(losses[-few:]) if few else None,
+        "heldout_loss_before": heldout_losses[0] if heldout_losses else None,
+        "heldout_loss_after": heldout_losses[-1] if len(heldout_losses) > 1 else None,
+        "answers_before": answer_shares(heldout_before) or None,
+        "answers_after": answer_shares(heldout_after) or None,
         "reward_first": fmean(rewards[:window]) if window else None,
         "reward_last": fmean(rewards[-window:]) if window else None,
         "reward_window": window or None,
@@ -33,6 +42,19 @@ def summarise(metrics: Rows, heldout_before: Rows = (), heldout_after: Rows = ()
         "judge_usd": last.get("judge/usd"),
     }
     return {key: value for key, value in summary.items() if value is not None}
+
+
+def answer_shares(rows: Rows) -> dict[str, float]:
+    """Of the answers given in each way, the share that ended, and that had the format wanted."""
+    marks = {
+        f"{mark}_{row['how']}": [
+            one[mark] for one in rows if one.get("how") == row["how"] and mark in one
+        ]
+        for row in rows
+        if "how" in row
+        for mark in ("ended", "in_format")
+    }
+    return {name: fmean(of) for name, of in marks.items() if of}
 
 
 def mean_reward(rows: Rows) -> float | None:

@@ -1,0 +1,146 @@
+"""A trainer out of a config: every hyperparameter said to TRL, none left to its defaults.
+
+Backends change TRL's defaults (Unsloth does), and TRL's own move between releases.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rl.config.sft import SFTConfig
+from rl.refusal import Refusal
+from rl.sft.batches import Batches
+from rl.sft.packing import refuse_leaking
+from rl.sft.refusals import check_trl
+from rl.sft.trainer import OnCheckpoint, OnStep, make_trainer_class
+
+
+def check_batch(sft: SFTConfig, *, ranks: int) -> None:
+    if sft.batch_rows % (sft.micro_batch_rows * ranks):
+        fitting = sft.micro_batch_rows * ranks * math.ceil(sft.batch_rows / ranks)
+        raise Refusal(
+            f"sft.batch_rows is {sft.batch_rows}, which does not split into whole micro-batches of "
+            f"{sft.micro_batch_rows} on {ranks} processes. Type --sft.batch-rows {fitting}"
+        )
+
+
+def build_trainer(
+    sft: SFTConfig,
+    *,
+    policy: Any,
+    batches: Batches,
+    heldout: Any,
+    evaluate_every: int,
+    save_every: int,
+    output_dir: Path,
+    seed: int,
+    on_step: OnStep,
+    on_checkpoint: OnCheckpoint | None = None,
+    trl_overrides: Mapping[str, Any] | None = None,
+) -> Any:
+    """A trainer; `.train()` runs it. `heldout` is a data set, None where nothing is held out."""
+    import torch
+    import trl
+    from accelerate import PartialState
+    from transformers import PrinterCallback
+
+    overrides = dict(trl_overrides or {})
+    check_trl(overrides)
+    if sft.packing:
+        refuse_leaking(policy.model, model_name=policy.loaded.source)
+    arguments = trl_arguments(
+        sft,
+        steps=batches.steps,
+        ranks=PartialState(cpu=not torch.cuda.is_available()).num_processes,
+        output_dir=output_dir,
+        seed=seed,
+        save_every=save_every,
+        bf16=next(policy.model.parameters()).dtype == torch.bfloat16,
+        has_cuda=torch.cuda.is_available(),
+    )
+    trainer = make_trainer_class()(
+        model=policy.model,
+        args=trl.SFTConfig(**(arguments | overrides)),
+        processing_class=policy.tokenizer,
+        train_dataset=batches.in_order(sft, seed),
+        heldout=heldout,
+        evaluate_every=evaluate_every,
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def trl_arguments(
+    sft: SFTConfig,
+    *,
+    steps: int,
+    ranks: int,
+    output_dir: Path,
+    seed: int,
+    save_every: int,
+    bf16: bool,
+    has_cuda: bool,
+) -> dict[str, Any]:
+    check_batch(sft, ranks=ranks)
+    return {
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "data_seed": seed,
+        # Rows come as tokens with their labels, in the order they are learnt from.
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "max_length": None,
+        "packing": False,
+        "padding_free": sft.packing,
+        "eval_packing": False,
+        "completion_only_loss": False,
+        "assistant_only_loss": False,
+        "pad_to_multiple_of": None,
+        "shuffle_dataset": False,
+        "train_sampling_strategy": "sequential",
+        "remove_unused_columns": True,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": False,
+        "ignore_data_skip": False,
+        # The shape of a step.
+        "max_steps": steps,
+        "per_device_train_batch_size": sft.micro_batch_rows,
+        "gradient_accumulation_steps": sft.batch_rows // (sft.micro_batch_rows * ranks),
+        "average_tokens_across_devices": True,
+        # The optimizer.
+        "optim": "adamw_torch",
+        "learning_rate": sft.learning_rate,
+        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.schedule, sft.schedule),
+        "warmup_steps": math.ceil(sft.warmup_share * steps),
+        "weight_decay": sft.weight_decay,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0,
+        # The objective.
+        "loss_type": "nll",
+        "label_smoothing_factor": 0.0,
+        "neftune_noise_alpha": None,
+        "use_liger_kernel": False,
+        # The machine.
+        "use_cpu": not has_cuda,
+        "bf16": bf16,
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "activation_offloading": False,
+        "ddp_find_unused_parameters": False,
+        # Logging is ours. HF's must still run each step: it hands us loss and gradient norm.
+        "report_to": "none",
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_first_step": False,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "log_level_replica": "passive",
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
+        "save_strategy": "steps" if save_every else "no",
+        "save_steps": max(save_every, 1),
+    }

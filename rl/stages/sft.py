@@ -1,0 +1,197 @@
+"""Supervised fine-tuning as a stage: what is read for it, the loop, what comes of each step."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rl.config.sft import SFTRun
+from rl.data.examples import load_examples
+from rl.policy.load import Policy, context_window, load_policy, load_tokenizer
+from rl.refusal import Refusal
+from rl.run.checked import refuse_idle_gpus
+from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.run.folder import HeldoutMoment
+from rl.run.lifecycle import OpenRun
+from rl.run.ranks import Ranks, rank_count, say
+from rl.sft.batches import Batches, to_batches
+from rl.sft.outlook import (
+    length_shares,
+    refuse_nothing_left,
+    said_of_left_out,
+    said_of_rows,
+    said_of_steps,
+)
+from rl.sft.rows import LeftOut, TokenRow, to_token_rows
+
+LINES_A_RUN = 60
+"""So many steps are told in the terminal; metrics.jsonl has all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Read:
+    tokenizer: Any
+    rows: Sequence[TokenRow]
+    heldout: Sequence[TokenRow]
+    left_out: Sequence[LeftOut]
+    batches: Batches
+
+
+class SFTStage:
+    def __init__(self, config: SFTRun) -> None:
+        self.config = config
+
+    @property
+    def length(self) -> int:
+        return self._read.batches.steps
+
+    def check(self) -> None:
+        refuse_idle_gpus()
+        config, sft = self.config, self.config.sft
+        from rl.sft.build import check_batch
+
+        check_batch(sft, ranks=rank_count())
+        examples, heldout_examples = load_examples(config.data)
+        tokenizer = load_tokenizer(config.policy)
+        window = context_window(config.policy)
+        if sft.max_tokens > window:
+            raise Refusal(
+                f"sft.max_tokens is {sft.max_tokens} and the model's window is {window} tokens. "
+                f"Type --sft.max-tokens {window}"
+            )
+        how = {"thinking": config.data.thinking, "max_tokens": sft.max_tokens}
+        rows, left_out = to_token_rows(examples, tokenizer, **how)
+        heldout, left_out_too = to_token_rows(heldout_examples, tokenizer, **how)
+        if not rows:
+            refuse_nothing_left(examples, left_out)
+        left_out += left_out_too
+        batches = to_batches(rows, sft)
+        say(said_of_rows(config, rows, heldout))
+        if left_out:
+            say(said_of_left_out(left_out, len(examples) + len(heldout_examples)))
+        say(said_of_steps(config, rows, batches.steps))
+        self._read = _Read(
+            tokenizer=tokenizer, rows=rows, heldout=heldout, left_out=left_out, batches=batches
+        )
+
+    def run(self, run: OpenRun) -> str | None:
+        ranks = Ranks()
+        ranks.share((run.log.folder, run.checkpoint))
+        run.log.left_out(dataclasses.asdict(row) for row in self._read.left_out)
+        run.figures["lengths"] = length_shares(self._read.rows)
+        policy = load_policy(self.config.policy, self._read.tokenizer, self.config.seed)
+        say(f"policy {self.config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
+        record = _Record(run, self.length)
+        checkpoints = run.log.checkpoints
+        trainer = self._trainer(policy, checkpoints, record.on_step, record.on_checkpoint)
+        if not run.checkpoint:
+            self._answer(run, policy, "before")
+        ranks.share()
+        try:
+            self._train(trainer, policy, checkpoints, run.checkpoint, record)
+            self._answer(run, policy, "after")
+        finally:
+            policy.save_adapter(run.log.folder / "adapter")
+        return trainer.stop_reason
+
+    def follow(self) -> None:
+        """A share of each step, without a word."""
+        ranks = Ranks()
+        folder, checkpoint = ranks.share()
+        policy = load_policy(self.config.policy, self._read.tokenizer, self.config.seed)
+        checkpoints = Checkpoints(folder / "checkpoints", self.config.unit)
+        trainer = self._trainer(policy, checkpoints, lambda row: None)
+        ranks.share()
+        self._train(trainer, policy, checkpoints, checkpoint)
+
+    def _train(
+        self,
+        trainer: Any,
+        policy: Policy,
+        checkpoints: Checkpoints,
+        checkpoint: Checkpoint | None,
+        record: "_Record | None" = None,
+    ) -> None:
+        """From the checkpoint, if there is one, to the end; then back to the best step."""
+        if checkpoint is None:
+            before = trainer.heldout_loss()
+            if record and before is not None:
+                record.before(before)
+            trainer.train()
+        elif checkpoint.done < self.length:
+            trainer.train(resume_from_checkpoint=str(checkpoint.folder))
+        else:  # only what comes after training was still to do
+            policy.load_adapter(checkpoint.folder)
+        if record and (best := checkpoints.best()):
+            record.kept(best, policy)
+
+    def _trainer(self, policy: Policy, checkpoints: Checkpoints, *calls: Any) -> Any:
+        from rl.sft.batches import dataset_of
+        from rl.sft.build import build_trainer
+
+        config, heldout = self.config, self._read.heldout
+        return build_trainer(
+            config.sft,
+            policy=policy,
+            batches=self._read.batches,
+            heldout=dataset_of(heldout) if heldout else None,
+            evaluate_every=config.evaluate_every,
+            save_every=config.save_every,
+            output_dir=checkpoints.unfinished,
+            seed=config.seed,
+            on_step=calls[0],
+            on_checkpoint=calls[1] if len(calls) > 1 else None,
+            trl_overrides=config.trl_overrides(),
+        )
+
+    def _answer(self, run: OpenRun, policy: Policy, moment: HeldoutMoment) -> None:
+        sft = self.config.sft
+        asked = [row for row in self._read.heldout if row.prompt_tokens][: sft.answers]
+        if not asked:
+            return
+        from rl.sft.answers import answers_to
+
+        run.progress.phase(f"held-out answers, {moment}")
+        answers = answers_to(asked, policy, max_new_tokens=sft.answer_tokens, seed=self.config.seed)
+        run.log.heldout(moment, answers)
+
+
+class _Record:
+    """What is written down and told of a run's steps."""
+
+    def __init__(self, run: OpenRun, steps: int) -> None:
+        self._run, self._steps = run, steps
+
+    def before(self, heldout_loss: float) -> None:
+        row = {"step": 0, "seconds": self._seconds(), "heldout/loss": heldout_loss}
+        self._run.log.metrics(row)
+        self._run.tracker.log(row)
+        self._run.progress.note(f"held-out loss before training: {heldout_loss:.3f}")
+
+    def on_step(self, row: dict[str, Any]) -> None:
+        row = row | {"seconds": self._seconds()}
+        self._run.log.metrics(row)
+        self._run.tracker.log(row)
+        is_told = row["step"] % max(1, self._steps // LINES_A_RUN) == 0 or "heldout/loss" in row
+        self._run.progress.row(row, is_told=is_told)
+        if reason := row.get("stop_reason"):
+            self._run.tracker.alert("The run was stopped", reason)
+
+    def on_checkpoint(self, written: Path, step: int, score: float | None) -> None:
+        """The trainer's part is written; with the run's it becomes a checkpoint."""
+        state = {"done": step, "seconds": self._seconds(), "score": score}
+        self._run.log.checkpoints.seal(written, state)
+
+    def kept(self, best: Path, policy: Policy) -> None:
+        """The adapter is the one that did best on held-out rows, where one was kept."""
+        step = int(best.name.rpartition("-")[2])
+        policy.load_adapter(best)
+        self._run.figures["kept_step"] = step
+        if step < self._steps:
+            self._run.progress.note(
+                f"the adapter is that of step {step}, where the held-out loss was lowest"
+            )
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._run.began_s
