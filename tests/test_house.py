@@ -12,6 +12,7 @@ MUST_NOT_KNOW = {
     "judges": {"rl", "rewards", "experiments", "torch", "transformers", "trl", "peft", "wandb"},
     "rewards": {"rl", "experiments", "httpx", "aiohttp", "trl", "wandb", "torch", "transformers"},
     "rl/gspo": {"judges", "rewards", "httpx", "aiohttp", "wandb"},
+    "rl/sft": {"judges", "httpx", "aiohttp", "wandb"},
     "rl/config": {"torch", "trl", "transformers", "numpy", "wandb", "httpx"},
     "rl/launch.py": {"torch", "trl", "transformers", "numpy", "wandb", "httpx"},
     "rl": {"httpx", "experiments"},

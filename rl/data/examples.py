@@ -148,6 +148,8 @@ def _messages(value: Any, name: str) -> list[Message]:
 
 def _text(values: Any, name: str) -> str:
     value = values[name]
-    if not isinstance(value, str) or not value.strip():
-        raise _Fault(f"{name!r} is empty" if not value else f"{name!r} is not text")
+    if value is not None and not isinstance(value, str):
+        raise _Fault(f"{name!r} is not text")
+    if not value or not value.strip():
+        raise _Fault(f"{name!r} is empty")
     return value if name == "text" else value.strip()

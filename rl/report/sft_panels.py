@@ -67,16 +67,6 @@ SECTIONS = (
                 loss,
                 True,
             ),
-            Panel(
-                "Tokens foretold",
-                "Share of the learnt tokens that were the likeliest one.",
-                curves({"token_accuracy": "blue"}, form=".0%", include=(0.0, 1.0)),
-            ),
-            Panel(
-                "Entropy",
-                "How undecided the policy is at the learnt tokens.",
-                curves({"entropy": "blue"}),
-            ),
         ),
     ),
     Section(

@@ -17,8 +17,9 @@ from rl.sft.trainer import OnCheckpoint, OnStep, make_trainer_class
 
 
 def check_batch(sft: SFTConfig, *, ranks: int) -> None:
-    if sft.batch_rows % (sft.micro_batch_rows * ranks):
-        fitting = sft.micro_batch_rows * ranks * math.ceil(sft.batch_rows / ranks)
+    at_once = sft.micro_batch_rows * ranks
+    if sft.batch_rows % at_once:
+        fitting = at_once * math.ceil(sft.batch_rows / at_once)
         raise Refusal(
             f"sft.batch_rows is {sft.batch_rows}, which does not split into whole micro-batches of "
             f"{sft.micro_batch_rows} on {ranks} processes. Type --sft.batch-rows {fitting}"

@@ -85,8 +85,7 @@ def make_trainer_class() -> type:
             # Logs without a learning rate are HF's last words, after training.
             if "learning_rate" in logs:
                 best = self._best_before()
-                measured = {name: sum(of) / len(of) for name, of in self._metrics["train"].items()}
-                self._end_step({**measured, **logs}, best)
+                self._end_step(logs, best)
                 logs["best_heldout_loss"] = self._best_loss
             super().log(logs, start_time)
 
@@ -96,15 +95,13 @@ def make_trainer_class() -> type:
             logged = history[-1].get("best_heldout_loss", math.inf) if history else math.inf
             return min(self._best_loss, logged)
 
-        def _end_step(self, measured: Mapping[str, float], best_loss: float) -> None:
+        def _end_step(self, logs: Mapping[str, float], best_loss: float) -> None:
             step, last = self.state.global_step, self.state.max_steps
             row = {
                 "step": step,
-                "loss": measured["loss"],
-                "lr": measured["learning_rate"],
-                "grad_norm": measured["grad_norm"],
-                "token_accuracy": measured["mean_token_accuracy"],
-                "entropy": measured["entropy"],
+                "loss": logs["loss"],
+                "lr": logs["learning_rate"],
+                "grad_norm": logs["grad_norm"],
                 "tokens_per_s": self._tokens_per_s(),
             }
             self._score, self._best_loss = None, best_loss

@@ -45,12 +45,13 @@ def test_every_resolved_value_of_an_experiment_is_as_it_was(experiment):
     hold_to_golden(f"{experiment}.config.json", launch(experiment, "--dry-run").stdout)
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("flag", ["--help", "--dry-run"])
-def test_reading_a_command_line_loads_nothing_heavy(flag):
+def test_reading_a_command_line_loads_nothing_heavy(experiment, flag):
     program = (
         "import sys, runpy\n"
-        f"sys.argv = ['quickstart', {flag!r}]\n"
-        "try: runpy.run_module('experiments.quickstart', run_name='__main__')\n"
+        f"sys.argv = [{experiment!r}, {flag!r}]\n"
+        f"try: runpy.run_module('experiments.{experiment}', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)\n"
     )
