@@ -16,7 +16,7 @@ from judges.rubric.lineup import (
     truth_share,
     unpaid,
 )
-from judges.rubric.reply import Graded, grade_logprobs, grade_reply, read_claims
+from judges.rubric.reply import grade_logprobs, grade_reply, read_claims
 from judges.rubric.rubric import Rubric
 from judges.together import all_to_their_end
 from judges.verdict import JudgeRequest, Scored
@@ -47,11 +47,8 @@ class Grader:
         key = self._setup.key(request, sample=sample)
         ask = verdict_ask(request, self._rubric, config, key=key, claims=claims, sample=sample)
         answer = await self.chat.ask(ask, self._read, deadline)
-        graded = answer.said
-        scored = Scored(
-            tier=graded.tier,
-            score=graded.score,
-            rationale=graded.rationale,
+        scored = replace(
+            answer.said,
             latency_s=asyncio.get_running_loop().time() - started,
             cached=answer.cached,
             usage=answer.usage,
@@ -60,7 +57,7 @@ class Grader:
             return scored
         return await self._line_up(scored, request, deadline)
 
-    def _read(self, reply: Reply) -> Graded:
+    def _read(self, reply: Reply) -> Scored:
         by_logprobs = self._config.grading == "labels" and reply.logprobs is not None
         return (grade_logprobs if by_logprobs else grade_reply)(reply, self._rubric)
 

@@ -9,9 +9,9 @@ from judges.asks import claims_ask, entry_ask, verdict_ask, worst_of
 from judges.client.backends import Backend, chains_of, is_priced, resolve
 from judges.client.wire import Ask
 from judges.config import JudgeConfig, at_least
-from judges.rubric.lineup import DECOYS, ROUNDS, Lineup, wording
+from judges.rubric.lineup import DECOYS, LETTERS, ROUNDS, Lineup, wording
 from judges.rubric.prompt import Prompt
-from judges.rubric.rubric import LETTERS, Rubric, load_rubric
+from judges.rubric.rubric import Rubric, load_rubric
 from judges.verdict import JudgeRequest
 
 RATIONALE_TOKENS = 60
@@ -155,7 +155,7 @@ def _longest_lineup(request: JudgeRequest) -> Lineup:
     words = wording()
     decoys = sorted(words.decoys_in(request.lang), key=len)
     entries = (request.truth, *decoys[-DECOYS:], words.none)
-    return Lineup(entries=entries, letters=LETTERS[: len(entries)], truth=LETTERS[0])
+    return Lineup(entries=dict(zip(LETTERS, entries, strict=False)), truth=LETTERS[0])
 
 
 def _usd_at_most(config: JudgeConfig, rubric: Rubric, work: Workload, lang: str) -> float:

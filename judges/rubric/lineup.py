@@ -12,8 +12,9 @@ import hashlib
 import json
 import random
 import re
+import string
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,10 +23,11 @@ from judges.client.wire import Json, Reply
 from judges.config import Grading
 from judges.rubric.prompt import Prompt, neutralise, one_line
 from judges.rubric.reply import letter_shares, the_object_with
-from judges.rubric.rubric import LETTERS, Rubric, Tier
+from judges.rubric.rubric import Rubric, Tier
 from judges.rubric.words import says, says_any, words_of
 from judges.verdict import FaultCause, Faulty, JudgeRequest
 
+LETTERS = string.ascii_uppercase
 ROUNDS = 2
 """Line-ups for an answer, with other strangers and the truth in another place: small judges favour
 some letters."""
@@ -75,15 +77,15 @@ def wording() -> Wording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineup:
-    entries: tuple[str, ...]
-    letters: str
+    entries: Mapping[str, str]
+    """By letter."""
     truth: str
     """Its letter."""
 
     @property
     def name(self) -> str:
         """For the ledger: a letter means nothing without the list it was picked from."""
-        shown = chr(0).join((self.letters, *self.entries))
+        shown = chr(0).join(("".join(self.entries), *self.entries.values()))
         return f"line-up {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 
@@ -105,7 +107,8 @@ def line_up(request: JudgeRequest, number: int) -> Lineup:
     entries.insert(places[number], truth)
     entries.append(wording().none)
     letters = _unsaid_letters(request, len(entries))
-    return Lineup(entries=tuple(entries), letters=letters, truth=letters[places[number]])
+    by_letter = dict(zip(letters, entries, strict=True))
+    return Lineup(entries=by_letter, truth=letters[places[number]])
 
 
 @cache
@@ -128,24 +131,22 @@ def lineup_prompt(request: JudgeRequest, lineup: Lineup, grading: Grading, fence
     words = wording()
     shots: list[tuple[str, str]] = []
     for number, example in enumerate(words.examples):
-        entries = (*example.entries, words.none)
-        letter = LETTERS[entries.index(example.states or words.none)]
+        entries = dict(zip(LETTERS, (*example.entries, words.none), strict=False))
+        (letter,) = (at for at, entry in entries.items() if entry == (example.states or words.none))
         shown = _shown(example.text, entries, hashlib.sha256(bytes([number])).hexdigest()[:8])
         shots.append((shown, letter if grading == "labels" else json.dumps({"entry": letter})))
     how = "" if grading == "labels" else ' Reply in JSON: {"entry": "<letter>"}'
     return Prompt(
         system=words.task + how,
         shots=tuple(shots),
-        user=_shown(
-            neutralise(_beyond_the_question(request)), lineup.entries, fence, lineup.letters
-        ),
+        user=_shown(neutralise(_beyond_the_question(request)), lineup.entries, fence),
     )
 
 
 def lineup_schema(lineup: Lineup) -> Json:
     return {
         "type": "object",
-        "properties": {"entry": {"type": "string", "enum": list(lineup.letters)}},
+        "properties": {"entry": {"type": "string", "enum": list(lineup.entries)}},
         "required": ["entry"],
         "additionalProperties": False,
     }
@@ -154,11 +155,12 @@ def lineup_schema(lineup: Lineup) -> Json:
 def truth_share(reply: Reply, lineup: Lineup) -> float:
     """How surely the judge picked the truth: a probability, or 0 or 1 where there are none."""
     if reply.logprobs is not None:
-        return letter_shares(reply, lineup.letters).get(lineup.truth, 0.0)
+        return letter_shares(reply, "".join(lineup.entries)).get(lineup.truth, 0.0)
+    letters = list(lineup.entries)
     picked: object = reply.text.strip(" \n\"'`*().")
-    if reply.truncated or picked not in (*lineup.letters,):
+    if reply.truncated or picked not in letters:
         picked = the_object_with("entry", reply)["entry"]
-    if picked not in (*lineup.letters,):
+    if picked not in letters:
         raise Faulty(FaultCause.NO_VERDICT, f"no entry of the line-up in {reply.text[:160]!r}")
     return float(picked == lineup.truth)
 
@@ -210,10 +212,8 @@ def unpaid(rubric: Rubric) -> Tier:
     return next((tier for tier in reversed(by_score) if tier.score <= 0), by_score[0])
 
 
-def _shown(text: str, entries: Sequence[str], fence: str, letters: str = LETTERS) -> str:
-    listed = "\n".join(
-        f"{letter}. {entry}" for letter, entry in zip(letters, entries, strict=False)
-    )
+def _shown(text: str, entries: Mapping[str, str], fence: str) -> str:
+    listed = "\n".join(f"{letter}. {entry}" for letter, entry in entries.items())
     return f"[[text {fence}]]\n{text}\n[[/text {fence}]]\n{listed}"
 
 

@@ -10,24 +10,16 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
 from judges.client.wire import Json, Reply
 from judges.rubric.reasoning import undeclared
 from judges.rubric.rubric import Rubric, Tier
-from judges.verdict import FaultCause, Faulty
+from judges.verdict import FaultCause, Faulty, Scored
 
 SURE = 0.5
 """Least share of the probability that the options must hold together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graded:
-    tier: str
-    score: float
-    rationale: str = ""
 
 
 def verdict_schema(rubric: Rubric) -> Json:
@@ -51,7 +43,7 @@ CLAIMS_SCHEMA: Json = {
 }
 
 
-def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
+def grade_reply(reply: Reply, rubric: Rubric) -> Scored:
     label = _label(reply.text.strip(_MARKS))
     if label in rubric.labels and not reply.truncated:
         said: Json = {"tier": label}
@@ -61,7 +53,7 @@ def grade_reply(reply: Reply, rubric: Rubric) -> Graded:
     score = said.get("score")
     if score is not None and not _is_score(score, tier.score):
         raise Faulty(FaultCause.BAD_SCORE, f"tier {tier.label} is {tier.score}, not {score!r}")
-    return Graded(tier=tier.label, score=tier.score, rationale=str(said.get("rationale", "")))
+    return Scored(tier=tier.label, score=tier.score, rationale=str(said.get("rationale", "")))
 
 
 def read_claims(reply: Reply) -> str:
@@ -123,7 +115,7 @@ def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
     return _shares(reply, said, lambda token: token if token in (*letters,) else None)
 
 
-def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
+def grade_logprobs(reply: Reply, rubric: Rubric) -> Scored:
     """The expected score over the tiers, by the word that the judge begins."""
 
     def tier_begun(token: str) -> str | None:
@@ -135,7 +127,7 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Graded:
     score = sum(share * rubric.tier(label).score for label, share in shares.items())
     best = max(shares, key=lambda label: shares[label])
     spread = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
-    return Graded(tier=best, score=score, rationale=spread)
+    return Scored(tier=best, score=score, rationale=spread)
 
 
 def _labels_in(text: str, labels: tuple[str, ...]) -> set[str]:

@@ -18,7 +18,6 @@ from typing import Any, cast
 from judges.names import did_you_mean
 
 HERE = Path(__file__).parent
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 RULES = ("same", "reasonable", "off_domain", "contradicts", "incoherent")
 """What the rule judge can find. A tier names the findings it stands for; only `rules` needs it."""
 

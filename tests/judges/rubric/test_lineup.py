@@ -49,26 +49,24 @@ def test_a_line_up_holds_the_truth_once_and_strangers_and_is_read_back(truth, al
     lineup = line_up(request, 0)
     assert lineup == line_up(request, 0)
     assert len(lineup.entries) == 4
-    assert lineup.entries[-1] == wording().none
-    held = lineup.entries[lineup.letters.index(lineup.truth)]
+    *others, last = lineup.entries.values()
+    assert last == wording().none
+    held = lineup.entries[lineup.truth]
     assert held in [" ".join(neutralise(text).split()) for text in (truth, alias)]
     again = line_up(request, 1)
-    assert again.letters == lineup.letters
+    assert list(again.entries) == list(lineup.entries)
     assert again.truth != lineup.truth
-    assert held in again.entries
-    assert not {*again.entries[:3]} & {*lineup.entries[:3]} - {held}
+    *others_again, _ = again.entries.values()
+    assert held in others_again
+    assert not {*others_again} & {*others} - {held}
     shown = read_lineup(lineup_prompt(request, lineup, "labels", FENCE).user)
-    by_letter = dict(zip(lineup.letters, lineup.entries, strict=True))
-    assert shown == (neutralise(answer), by_letter)  # "?" has no words to repeat
+    assert shown == (neutralise(answer), lineup.entries)  # "?" has no words to repeat
 
 
 def strangers(request):
     lineup = line_up(request, 0)
-    return [
-        entry
-        for letter, entry in zip(lineup.letters[:-1], lineup.entries, strict=False)
-        if letter != lineup.truth
-    ]
+    *others, _ = lineup.entries.items()
+    return [entry for letter, entry in others if letter != lineup.truth]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -147,7 +145,7 @@ def test_an_answer_that_names_every_stranger_is_lined_up_all_the_same():
 )
 def test_the_form_of_the_truth_that_the_answer_uses_is_the_one_shown(answer, shown):
     lineup = line_up(replace(SCURVY, answer=answer), 0)
-    assert lineup.entries["ABC".index(lineup.truth)] == shown
+    assert lineup.entries[lineup.truth] == shown
 
 
 def test_the_truth_stands_in_every_place_so_that_no_letter_is_worth_naming():
@@ -200,7 +198,7 @@ def test_the_truths_share_is_read_from_log_probs_or_from_the_letter_named():
     "said",
     [
         *("", "E", "A or B", '{"entry": "Vitamin C"}', '{"tier": "A"}', "[]", "[" * 9000),
-        *('{"entry": "A", "entry": "B"}', '{"entry": "A"} {"entry": "A"}'),
+        *('{"entry": "A", "entry": "B"}', '{"entry": "A"} {"entry": "A"}', '{"entry": ["A"]}'),
     ],
 )
 def test_a_reply_that_names_no_entry_is_a_fault_and_no_guess(said):
@@ -293,10 +291,10 @@ def test_a_judge_that_always_names_one_letter_passes_nothing(
 @pytest.mark.parametrize(("answer", "letters"), [("A", "BCDE"), ("It is b, or D!", "EFGH")])
 def test_a_letter_that_the_answer_says_stands_for_no_entry(answer, letters):
     lineup = line_up(replace(SCURVY, answer=answer), 0)
-    assert lineup.letters == letters
+    assert [*lineup.entries] == [*letters]
     assert lineup.truth in letters
     shown = lineup_prompt(replace(SCURVY, answer=answer), lineup, "labels", "0000")
-    assert read_lineup(shown.user)[1] == dict(zip(letters, lineup.entries, strict=True))
+    assert read_lineup(shown.user)[1] == lineup.entries
 
 
 def test_a_line_up_that_comes_to_nothing_is_a_fault(scripted_judge, chat_completion):
@@ -326,7 +324,7 @@ def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_complet
 
 def test_an_entry_with_words_beside_it_is_not_picked():
     shown = line_up(SCURVY, 0)
-    other = next(letter for letter in shown.letters if letter != shown.truth)
+    other = next(letter for letter in shown.entries if letter != shown.truth)
     picked = json.dumps({"entry": shown.truth})
     for after in (f"\nActually {wording().none}", f"\nNo: {other}.", "\nA fine answer, I think."):
         reply = Reply(text=picked + after, truncated=False, usage=FREE)
