@@ -22,6 +22,7 @@ from judges.verdict import OUTAGES, FaultCause, Faulty, JudgeFault, JudgeRequest
 from judges.vote import combine
 
 ANOTHER_MAY_ANSWER = OUTAGES | {FaultCause.NOT_RECORDED}
+LONGEST_PAUSE_S = 60.0
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
 
@@ -125,7 +126,6 @@ class Judge:
         on_pause: Callable[[], None],
         on_resume: Callable[[float], None],
         every_s: float = 5.0,
-        longest_s: float = 60.0,
     ) -> None:
         """Return once the judge answers. `on_pause` and `on_resume` are told, once each."""
         if await self.is_alive():
@@ -135,7 +135,7 @@ class Judge:
         on_pause()
         await asyncio.sleep(every_s)
         while not await self.is_alive():
-            every_s = min(every_s * 1.5, longest_s)
+            every_s = min(every_s * 1.5, LONGEST_PAUSE_S)
             await asyncio.sleep(every_s)
         on_resume(loop.time() - paused_at)
 

@@ -56,13 +56,12 @@ class NoCookies(CookieJar):
 class Transport:
     """As many connections as there are requests in flight; idle ones are used again."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self) -> None:
         self._address = cache(_address)
 
     async def __aenter__(self) -> Self:
         _allow_many_sockets()
-        self._client = httpx.AsyncClient(transport=AiohttpTransport(self._tls), cookies=NoCookies())
+        self._client = httpx.AsyncClient(transport=AiohttpTransport(), cookies=NoCookies())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,8 +122,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Made in a running loop. Of timeouts it knows the one for connecting; the rest is the caller's.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self) -> None:
+        self._trusted = cache(_trusted)
         self._proxy_for = cache(_proxy_for)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -156,18 +155,18 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         headers = [line for line in reply.raw_headers if line[0].lower() != b"content-encoding"]
         return httpx.Response(reply.status, headers=headers, content=body)
 
-    def _trusted(self) -> ssl.SSLContext:
-        """The system's authorities and httpx's own; those of SSL_CERT_FILE where it is set."""
-        if self._tls is None:
-            try:
-                self._tls = httpx.create_ssl_context()
-            except OSError as error:
-                raise ValueError(
-                    f"SSL_CERT_FILE is {os.environ.get('SSL_CERT_FILE')!r} and cannot be read as "
-                    f"certificates ({error}): name a file in PEM, or unset it"
-                ) from error
-            self._tls.load_default_certs()
-        return self._tls
+
+def _trusted() -> ssl.SSLContext:
+    """The system's authorities and httpx's own; those of SSL_CERT_FILE where it is set."""
+    try:
+        tls = httpx.create_ssl_context()
+    except OSError as error:
+        raise ValueError(
+            f"SSL_CERT_FILE is {os.environ.get('SSL_CERT_FILE')!r} and cannot be read as "
+            f"certificates ({error}): name a file in PEM, or unset it"
+        ) from error
+    tls.load_default_certs()
+    return tls
 
 
 async def _whole(reply: aiohttp.ClientResponse) -> bytes:

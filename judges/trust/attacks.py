@@ -39,8 +39,8 @@ class Attack:
     request: JudgeRequest
 
 
-def load_patterns(path: Path = PATTERNS) -> list[Pattern]:
-    return read_jsonl(path, lambda row: Pattern(**row), wanted="a JSONL of patterns")
+def load_patterns() -> list[Pattern]:
+    return read_jsonl(PATTERNS, lambda row: Pattern(**row), wanted="a JSONL of patterns")
 
 
 def cross(
@@ -58,14 +58,9 @@ def cross(
             if pattern.lang not in ("any", question.lang):
                 continue
             answer = _render(pattern.text, question, rubric.in_language(question.lang), wrongs)
-            if pattern.holds_truth == says_truth(answer, question):
+            if pattern.holds_truth == says_any(answer, question.accepted):
                 attacks.append(Attack(pattern=pattern, request=replace(question, answer=answer)))
     return attacks
-
-
-def says_truth(answer: str, question: JudgeRequest) -> bool:
-    """Whether the truth or an alias is in it, word for word."""
-    return says_any(answer, question.accepted)
 
 
 def _wrong_answers(

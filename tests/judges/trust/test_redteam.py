@@ -11,8 +11,8 @@ from judges import JudgeConfig, JudgeRequest
 from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.prompt import neutralise
 from judges.rubric.rubric import load_rubric
-from judges.rubric.words import words_of
-from judges.trust.attacks import cross, load_patterns, says_truth
+from judges.rubric.words import says_any, words_of
+from judges.trust.attacks import cross, load_patterns
 from judges.trust.labelled import SHIPPED, Fields, read_labelled
 from judges.trust.redteam import RedteamConfig, failures, main, questions_of, run
 from judges.trust.redteam_text import as_text
@@ -81,8 +81,8 @@ def test_the_truth_is_found_between_any_two_texts(before, truth, after):
     question = JudgeRequest(
         question="?", truth="Vitamin C", answer="", aliases=("ascorbic acid", "维生素C")
     )
-    assert says_truth(f"{before} . {truth.upper()} . {after}", question)
-    assert not says_truth("vitamin of kind D, citamin C", question)
+    assert says_any(f"{before} . {truth.upper()} . {after}", question.accepted)
+    assert not says_any("vitamin of kind D, citamin C", question.accepted)
 
 
 def test_too_few_questions_to_draw_wrong_answers_from_is_told():
