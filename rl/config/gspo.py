@@ -113,7 +113,7 @@ class GSPOConfig:
     sampler_cap: float = 2.0
     """Largest weight of a token in sampler_correction."""
     beta: float = 0.0
-    """Weight of the KL to the reference, which is the policy without its adapter."""
+    """Weight of the KL to the reference, which is the policy as the run began."""
     kl_target: float | None = None
     """beta is adapted so that the KL to the reference stays near this; None keeps beta as it is."""
     kl_limit: float | None = None

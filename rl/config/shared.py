@@ -17,19 +17,24 @@ FIELDS = (
 )
 """What a row may have."""
 
+ALL_LINEAR = "all-linear"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """The model that learns, and the adapter it learns in."""
 
     model: str = "smollm2-135m"
-    """The embedded smollm2-135m, a hub id, or a folder."""
+    """A hub id, a folder, or an embedded model: smollm2-135m, tiny-qwen3.5."""
+    adapter: str | None = None
+    """Go on from this LoRA adapter, with its own LoRA settings: its folder, a run's, or a
+    checkpoint's. None begins a new one."""
     lora_rank: int = 16
     """Rank of the LoRA adapter."""
     lora_alpha: int = 32
     """Scale of the adapter: its output is multiplied by alpha / rank."""
     lora_targets: tuple[str, ...] = ("o_proj", "down_proj")
-    """Modules that get an adapter. Fewer make sampling on a CPU much faster."""
+    """Modules that get an adapter, or all-linear. Fewer make sampling on a CPU much faster."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
 
@@ -40,6 +45,11 @@ class PolicyConfig:
             raise ValueError(
                 "policy.lora_targets is empty: nothing would learn. Try --policy.lora-targets "
                 "o_proj down_proj"
+            )
+        if ALL_LINEAR in self.lora_targets and len(self.lora_targets) > 1:
+            raise ValueError(
+                f"policy.lora_targets is {' '.join(self.lora_targets)}: all-linear is all of them. "
+                "Type --policy.lora-targets all-linear, or name modules"
             )
 
 

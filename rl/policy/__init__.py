@@ -1,1 +1,1 @@
-"""Owns the model that learns: where its weights come from, what it is loaded as."""
+"""Owns the model that learns: where its weights come from, what it is loaded as, what is learnt."""

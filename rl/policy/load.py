@@ -1,6 +1,7 @@
 """The model that learns: base weights, tokenizer, a LoRA adapter, and what exactly was loaded."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import PolicyConfig
+from rl.config.shared import ALL_LINEAR
+from rl.policy.adapter import BASE, adapter_folder
 from rl.policy.models import resolve_model
 from rl.refusal import Refusal
 
@@ -19,15 +22,19 @@ class Loaded:
     source: str
     folder: str
     model_class: str
+    is_wrapped: bool
+    """The checkpoint's own class has this one inside, beside a vision tower."""
     dtype: str
     device: str
     chat_template_sha: str
+    adapter: str | None
+    """What was gone on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     model: Any
-    """A PEFT model; its base is the reference policy."""
+    """A PEFT model: the base, and the adapter that learns."""
     tokenizer: Any
     loaded: Loaded
 
@@ -41,9 +48,29 @@ class Policy:
             logits_LV = self.model(ids_1L).logits[0, :-1].float()
         return logits_LV.log_softmax(-1).gather(1, ids_1L[0, 1:, None]).squeeze(1).tolist()
 
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many learn, and of how many, as a summary names it."""
+        trained, of = self.model.get_nb_trainable_parameters()
+        return {"parameters_trained": trained, "parameters": of}
+
+    def told(self) -> str:
+        """For the person who starts a run."""
+        loaded, (trained, of) = self.loaded, self.parameters.values()
+        begun = f", from the adapter {loaded.adapter}" if loaded.adapter else ""
+        return (
+            f"policy {loaded.source} ({loaded.device}, {loaded.dtype}){begun}: {trained:,} "
+            f"parameters learn ({trained / of:.2%})"
+        )
+
     def load_adapter(self, folder: Path) -> None:
         """Take the weights of an adapter of the same shape over."""
-        self.model.load_adapter(str(folder), "default", is_trainable=True)
+        found = self.model.load_adapter(str(folder), "default", is_trainable=True)
+        if lost := [*found.missing_keys, *found.unexpected_keys]:
+            raise Refusal(
+                f"{folder} is not this policy's adapter: {lost[0]} has no counterpart. Give the "
+                "adapter that was trained on this model, as it is loaded here"
+            )
 
     def save_adapter(self, folder: Path) -> None:
         """The adapter as PEFT and vLLM read it, and beside it what it belongs to."""
@@ -53,7 +80,11 @@ class Policy:
             self.model.save_pretrained(str(folder))
         except SafetensorError as error:  # what it makes of a full disk
             raise Refusal(f"{folder} cannot be written to ({error}). Make room there") from error
-        (folder / "base.json").write_text(json.dumps(asdict(self.loaded), indent=2) + "\n")
+        self.write_base(folder)
+
+    def write_base(self, folder: Path) -> None:
+        """What the adapter in that folder belongs to."""
+        (folder / BASE).write_text(json.dumps(asdict(self.loaded), indent=2) + "\n")
 
 
 def has_cuda() -> bool:
@@ -66,7 +97,7 @@ def load_tokenizer(config: PolicyConfig) -> Any:
     """The tokenizer alone: prompts can be checked before any weight is read."""
     from transformers import AutoTokenizer
 
-    tokenizer = _readable(config, AutoTokenizer)
+    tokenizer = readable(config, AutoTokenizer)
     if not tokenizer.chat_template:
         raise Refusal(
             f"policy.model={config.model!r} has no chat template. Use an instruct model, or a "
@@ -81,48 +112,85 @@ def context_window(config: PolicyConfig) -> int:
     """Longest prompt and completion together, in tokens."""
     from transformers import AutoConfig
 
-    settings = _readable(config, AutoConfig).get_text_config()
+    settings = readable(config, AutoConfig).get_text_config()
     return settings.max_position_embeddings
 
 
 def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:
-    """Base weights on the device, in the dtype asked for, with a fresh adapter."""
-    import hashlib
-
+    """Base weights on the device, in the dtype asked for, with a new adapter or the one named."""
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
     set_seed(seed)
     device = "cuda" if has_cuda() else "cpu"
     dtype = resolved_dtype(config)
-    base = _readable(config, AutoModelForCausalLM, dtype=getattr(torch, dtype)).to(device)
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=list(config.lora_targets),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        model = get_peft_model(base, lora)
-    except ValueError as error:
-        raise Refusal(
-            f"policy.lora_targets={' '.join(config.lora_targets)}: {error} "
-            f"This model has: {', '.join(_linear_names(base))}"
-        ) from None
-    return Policy(
-        model=model,
+    base = readable(config, AutoModelForCausalLM, dtype=getattr(torch, dtype)).to(device)
+    policy = Policy(
+        model=adapted(base, config),
         tokenizer=tokenizer,
         loaded=Loaded(
             source=config.model,
             folder=resolve_model(config.model),
             model_class=type(base).__name__,
+            is_wrapped=is_wrapped(readable(config, AutoConfig)),
             dtype=dtype,
             device=device,
-            chat_template_sha=hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:12],
+            chat_template_sha=template_sha(tokenizer),
+            adapter=config.adapter,
         ),
     )
+    if config.adapter:
+        policy.load_adapter(adapter_folder(config.adapter))
+    return policy
+
+
+def adapted(base: Any, config: PolicyConfig) -> Any:
+    """The model with an adapter that does nothing yet; nothing else of it learns."""
+    from peft import get_peft_model
+
+    has = f"This model has: {', '.join(linear_names(base))}, or all of them: all-linear"
+    try:
+        model = get_peft_model(base, _lora_config(config))
+    except ValueError as error:
+        given = f"policy.lora_targets={' '.join(config.lora_targets)}"
+        if config.adapter:
+            given = f"policy.adapter={config.adapter!r}"
+        raise Refusal(f"{given}: {error} {has}") from None
+    if not config.adapter and config.lora_targets != (ALL_LINEAR,):
+        names = model.base_model.targeted_module_names
+        for target in config.lora_targets:  # PEFT is content where one of them is found
+            if not any(f".{name}".endswith(f".{target}") for name in names):
+                raise Refusal(f"policy.lora_targets: no module is called {target!r}. {has}")
+    return model
+
+
+def _lora_config(config: PolicyConfig) -> Any:
+    """Of a new adapter, or what the one to go on from was made with."""
+    from peft import LoraConfig
+
+    if config.adapter:
+        lora = LoraConfig.from_pretrained(str(adapter_folder(config.adapter)))
+        lora.inference_mode, lora.lora_dropout = False, 0.0
+        lora.base_model_name_or_path = None  # is that of the model it is put on
+        return lora
+    is_all = config.lora_targets == (ALL_LINEAR,)
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        # of the text class that is trained, so a vision tower is not among them
+        target_modules=ALL_LINEAR if is_all else list(config.lora_targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def is_wrapped(settings: Any) -> bool:
+    """Whether a checkpoint's config is of a class that has the language model inside."""
+    return settings.get_text_config() is not settings
+
+
+def template_sha(tokenizer: Any) -> str:
+    return hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:12]
 
 
 def resolved_dtype(config: PolicyConfig) -> str:
@@ -131,7 +199,8 @@ def resolved_dtype(config: PolicyConfig) -> str:
     return "bfloat16" if has_cuda() else "float32"
 
 
-def _readable(config: PolicyConfig, loader: Any, **options: Any) -> Any:
+def readable(config: PolicyConfig, loader: Any, **options: Any) -> Any:
+    """What `loader` reads of the policy's model."""
     try:
         return loader.from_pretrained(resolve_model(config.model), **options)
     except OSError as error:
@@ -142,13 +211,15 @@ def _readable(config: PolicyConfig, loader: Any, **options: Any) -> Any:
         ) from None
 
 
-def _linear_names(model: Any) -> list[str]:
+def linear_names(model: Any) -> list[str]:
+    """The last names of a language model's projections, its head aside."""
     import torch
 
+    head = model.get_output_embeddings()
     return sorted(
         {
             name.rpartition(".")[2]
             for name, part in model.named_modules()
-            if isinstance(part, torch.nn.Linear)
+            if isinstance(part, torch.nn.Linear) and part is not head
         }
     )

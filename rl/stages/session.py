@@ -104,6 +104,7 @@ class Session:
 
     def on_checkpoint(self, written: Path) -> None:
         """The trainer's part is written; with the run's it becomes a checkpoint."""
+        self.sampler.policy.write_base(written)
         state = {
             "done": self.generation,
             "seconds": time.perf_counter() - self.run.began_s,

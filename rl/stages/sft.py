@@ -8,6 +8,7 @@ from typing import Any
 
 from rl.config.sft import SFTRun
 from rl.data.examples import load_examples
+from rl.policy.fit import checked_blueprint
 from rl.policy.load import Policy, context_window, load_policy, load_tokenizer
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
@@ -54,6 +55,7 @@ class SFTStage:
         check_batch(sft, ranks=rank_count())
         examples, heldout_examples = load_examples(config.data)
         tokenizer = load_tokenizer(config.policy)
+        checked_blueprint(config.policy, tokenizer)
         window = context_window(config.policy)
         if sft.max_tokens > window:
             raise Refusal(
@@ -81,8 +83,9 @@ class SFTStage:
         run.log.left_out(dataclasses.asdict(row) for row in self._read.left_out)
         run.figures["lengths"] = length_shares(self._read.rows)
         policy = load_policy(self.config.policy, self._read.tokenizer, self.config.seed)
-        say(f"policy {self.config.policy.model} ({policy.loaded.device}, {policy.loaded.dtype})")
-        record = _Record(run, self.length)
+        say(policy.told())
+        run.figures.update(policy.parameters)
+        record = _Record(run, self.length, policy)
         checkpoints = run.log.checkpoints
         trainer = self._trainer(policy, checkpoints, record.on_step, record.on_checkpoint)
         if not run.checkpoint:
@@ -124,7 +127,7 @@ class SFTStage:
         else:  # only what comes after training was still to do
             policy.load_adapter(checkpoint.folder)
         if record and (best := checkpoints.best()):
-            record.kept(best, policy)
+            record.kept(best)
 
     def _trainer(self, policy: Policy, checkpoints: Checkpoints, *calls: Any) -> Any:
         from rl.sft.batches import dataset_of
@@ -160,8 +163,8 @@ class SFTStage:
 class _Record:
     """What is written down and told of a run's steps."""
 
-    def __init__(self, run: OpenRun, steps: int) -> None:
-        self._run, self._steps = run, steps
+    def __init__(self, run: OpenRun, steps: int, policy: Policy) -> None:
+        self._run, self._steps, self._policy = run, steps, policy
 
     def before(self, heldout_loss: float) -> None:
         row = {"step": 0, "seconds": self._seconds(), "heldout/loss": heldout_loss}
@@ -180,13 +183,14 @@ class _Record:
 
     def on_checkpoint(self, written: Path, step: int, score: float | None) -> None:
         """The trainer's part is written; with the run's it becomes a checkpoint."""
+        self._policy.write_base(written)
         state = {"done": step, "seconds": self._seconds(), "score": score}
         self._run.log.checkpoints.seal(written, state)
 
-    def kept(self, best: Path, policy: Policy) -> None:
+    def kept(self, best: Path) -> None:
         """The adapter is the one that did best on held-out rows, where one was kept."""
         step = int(best.name.rpartition("-")[2])
-        policy.load_adapter(best)
+        self._policy.load_adapter(best)
         self._run.figures["kept_step"] = step
         if step < self._steps:
             self._run.progress.note(

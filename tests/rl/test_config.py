@@ -82,6 +82,7 @@ def test_an_unknown_preset_is_named_with_those_there_are():
         (GSPOConfig, {"kl_limit": 0.0}, "gspo.kl_limit is 0.0"),
         (PolicyConfig, {"lora_rank": 0}, "policy.lora_rank is 0"),
         (PolicyConfig, {"lora_targets": ()}, "policy.lora_targets is empty"),
+        (PolicyConfig, {"lora_targets": ("all-linear", "q_proj")}, "all-linear is all of them"),
         (RolloutConfig, {"temperature": 0.0}, "rollout.temperature is 0.0"),
         (RolloutConfig, {"port": 70000}, "rollout.port is 70000"),
         (RolloutConfig, {"memory_share": 1.0}, "rollout.memory_share is 1.0"),

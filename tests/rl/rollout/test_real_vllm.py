@@ -35,6 +35,7 @@ def url(tmp_path_factory):
         dtype="float32",
         lora_rank=CONFIG.lora_rank,
         lora_targets=CONFIG.lora_targets,
+        is_wrapped=False,
         max_model_len=128,
         seed=0,
         port=0,

@@ -1,6 +1,7 @@
 """The server's process, around real child processes; the real vLLM is met in the quickstart."""
 
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rl.refusal import Refusal
-from rl.rollout.vllm_server import ServerSettings, VllmServer, check_port
+from rl.rollout.vllm_server import ServerSettings, VllmServer, check_port, why_not_served
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,6 +24,7 @@ def settings(**changes):
         "dtype": "float32",
         "lora_rank": 8,
         "lora_targets": ("o_proj",),
+        "is_wrapped": False,
         "max_model_len": 64,
         "seed": 0,
         "port": 0,
@@ -51,6 +53,21 @@ def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):
     finally:
         server.stop()
     assert server.died()
+
+
+def test_vllm_is_not_started_for_a_model_that_it_could_not_serve_here(tmp_path, monkeypatch):
+    def why(model_type, dtype, *, on_gpu=False):
+        return why_not_served(model_type, dtype, on_gpu=on_gpu)
+
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "torchvision" not in path])
+    assert why("llama", "float32") is None
+    if importlib.util.find_spec("torchvision") is None:
+        assert "needs torchvision for Qwen3.5" in why("qwen3_5_text", "bfloat16")
+    (tmp_path / "torchvision.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "--policy.dtype bfloat16" in why("qwen3_5_text", "float32")
+    assert why("qwen3_5_text", "bfloat16") is None
+    assert why("qwen3_5_text", "float32", on_gpu=True) is None
 
 
 PARENT = """
