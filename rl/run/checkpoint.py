@@ -61,15 +61,19 @@ class Checkpoints:
                 say(f"{error}; using the one before it")
         return None
 
-    def best(self) -> Path | None:
+    def best(self) -> Checkpoint | None:
         """Of those that were measured on held-out rows."""
+        folder = self._best_folder()
+        return _opened(folder) if folder else None
+
+    def _best_folder(self) -> Path | None:
         best = max(self._folders(), key=_score, default=None)
         return best if best and _score(best) > -float("inf") else None
 
     def _let_go(self) -> None:
         shutil.rmtree(self.unfinished, ignore_errors=True)
         folders = self._folders()
-        best = self.best()
+        best = self._best_folder()
         for folder in folders[:-KEPT]:
             if folder != best:
                 shutil.rmtree(folder)

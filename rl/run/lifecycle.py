@@ -33,6 +33,8 @@ from rl.run.tracking import Tracker
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 # What a disk answers that takes no more.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What torch and safetensors make of that.
+_NO_ROOM_SAID = ("PytorchStreamWriter failed", "unexpected pos", "(os error 28)", "(os error 27)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,7 @@ def _lead(
         except (Refusal, EngineError, BudgetExceeded, LedgerError) as error:
             stopped = str(error)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            if _is_for_want_of_room(error):
                 stopped = f"{log.folder} cannot be written to ({error}). Make room, or use --out"
             else:
                 opened.progress.close()
@@ -216,6 +218,12 @@ def _conclude(
     if stopped:
         say(f"\nthe run stopped before its end: {stopped}")
     return 1 if stopped else 0
+
+
+def _is_for_want_of_room(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return any(words in str(error) for words in _NO_ROOM_SAID)
 
 
 def _report(folder: Path) -> None:

@@ -87,13 +87,16 @@ class SFTStage:
         run.figures.update(policy.parameters)
         record = _Record(run, self.length, policy)
         checkpoints = run.log.checkpoints
-        trainer = self._trainer(policy, checkpoints, record.on_step, record.on_checkpoint)
+        trainer = self._trainer(
+            policy, checkpoints, on_step=record.on_step, on_checkpoint=record.on_checkpoint
+        )
         if not run.checkpoint:
             self._answer(run, policy, "before")
         ranks.share()
         try:
             self._train(trainer, policy, checkpoints, run.checkpoint, record)
             self._answer(run, policy, "after")
+            run.figures["next"] = f"-m experiments.quickstart --policy.adapter {run.log.folder}"
         finally:
             policy.save_adapter(run.log.folder / "adapter")
         return trainer.stop_reason
@@ -104,7 +107,7 @@ class SFTStage:
         folder, checkpoint = ranks.share()
         policy = load_policy(self.config.policy, self._read.tokenizer, self.config.seed)
         checkpoints = Checkpoints(folder / "checkpoints", self.config.unit)
-        trainer = self._trainer(policy, checkpoints, lambda row: None)
+        trainer = self._trainer(policy, checkpoints, on_step=lambda row: None)
         ranks.share()
         self._train(trainer, policy, checkpoints, checkpoint)
 
@@ -129,7 +132,7 @@ class SFTStage:
         if record and (best := checkpoints.best()):
             record.kept(best)
 
-    def _trainer(self, policy: Policy, checkpoints: Checkpoints, *calls: Any) -> Any:
+    def _trainer(self, policy: Policy, checkpoints: Checkpoints, **calls: Any) -> Any:
         from rl.sft.batches import dataset_of
         from rl.sft.build import build_trainer
 
@@ -143,9 +146,8 @@ class SFTStage:
             save_every=config.save_every,
             output_dir=checkpoints.unfinished,
             seed=config.seed,
-            on_step=calls[0],
-            on_checkpoint=calls[1] if len(calls) > 1 else None,
             trl_overrides=config.trl_overrides(),
+            **calls,
         )
 
     def _answer(self, run: OpenRun, policy: Policy, moment: HeldoutMoment) -> None:
@@ -187,14 +189,13 @@ class _Record:
         state = {"done": step, "seconds": self._seconds(), "score": score}
         self._run.log.checkpoints.seal(written, state)
 
-    def kept(self, best: Path) -> None:
+    def kept(self, best: Checkpoint) -> None:
         """The adapter is the one that did best on held-out rows, where one was kept."""
-        step = int(best.name.rpartition("-")[2])
-        self._policy.load_adapter(best)
-        self._run.figures["kept_step"] = step
-        if step < self._steps:
+        self._policy.load_adapter(best.folder)
+        self._run.figures.update(kept_step=best.done, heldout_loss_after=-best.state["score"])
+        if best.done < self._steps:
             self._run.progress.note(
-                f"the adapter is that of step {step}, where the held-out loss was lowest"
+                f"the adapter is that of step {best.done}, where the held-out loss was lowest"
             )
 
     def _seconds(self) -> float:
