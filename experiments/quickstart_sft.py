@@ -16,7 +16,7 @@ QUICKSTART_SFT = SFTRun(
     ),
     data=DataConfig(
         train="medical_en",
-        heldout_rows=64,
+        heldout_rows=32,
         system_prompt="Answer briefly.",
     ),
     sft=SFTConfig(
@@ -25,7 +25,7 @@ QUICKSTART_SFT = SFTRun(
         micro_batch_rows=16,
         max_tokens=96,
         learning_rate=5e-4,
-        answers=32,
+        answers=16,
         answer_tokens=24,
     ),
 )

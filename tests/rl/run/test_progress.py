@@ -56,6 +56,19 @@ def test_what_was_not_measured_is_left_out():
     )
 
 
+def test_a_run_that_counts_in_steps_says_so_and_what_its_loss_is():
+    row = {"step": 20, "loss": 1.2345, "heldout/loss": 1.5, "tokens_per_s": 900.2, "seconds": 9.0}
+    assert format_line(row, 400, 62.0, 100, "step") == (
+        "step 20/400  loss 1.234  held out 1.500  900 tok/s  ETA 1 min 02 s"
+    )
+    pipe = io.StringIO()
+    progress = Progress(400, pipe, unit="step")
+    progress.row(row, is_told=False)
+    progress.row(row | {"step": 21})
+    assert pipe.getvalue().count("\n") == 1
+    assert pipe.getvalue().startswith("step 21/400")
+
+
 def test_the_time_left_follows_the_recent_pace_and_not_the_start():
     rows = [{"generation": 0, "seconds": 1.0}]
     rows += [{"generation": n, "seconds": 300.0 + 10.0 * n} for n in range(1, 9)]
@@ -231,6 +244,26 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
     assert ["judge", "cost", "$1.2346"] in lines
     assert "runs/quickstart/report.html" in table
     assert "python -m experiments.quickstart --from runs/quickstart/config.json" in table
+
+
+def test_the_closing_table_of_fine_tuning_has_losses_and_how_answers_end():
+    table = summary_of(
+        {
+            "heldout_loss_before": 2.301,
+            "heldout_loss_after": 2.06,
+            "answers_before": {"ended_greedy": 0.25, "in_format_sampled": 0.0},
+            "answers_after": {"ended_greedy": 1.0, "in_format_sampled": 0.95},
+            "steps": 24,
+            "folder": "runs/x",
+            "next": "-m experiments.quickstart --policy.adapter runs/x",
+        }
+    )
+    lines = [line.split() for line in table.splitlines()]
+    assert ["held-out", "loss", "2.301", "2.060", "-0.241"] in lines
+    assert ["ended", "greedy", "25%", "100%", "+75", "%"] in lines
+    assert ["in", "format", "sampled", "0%", "95%", "+95", "%"] in lines
+    assert "python -m experiments.quickstart --policy.adapter runs/x" in table
+    assert "rollouts.jsonl" not in table
 
 
 def test_a_run_cut_short_says_how_to_go_on_with_it(tmp_path):

@@ -37,6 +37,22 @@ def test_a_judge_fault_does_not_vote():
     assert tier_shares(rows) == {"same": 0.5, "fault": 0.5}
 
 
+def test_losses_are_told_from_before_to_after_and_answers_by_how_they_were_given():
+    rows = [{"step": 0, "heldout/loss": 3.0}]
+    rows += [{"step": n, "loss": float(10 - n)} for n in range(1, 5)]
+    rows[-1]["heldout/loss"] = 2.0
+    answers = [
+        {"id": "a", "how": "greedy", "ended": True, "in_format": True},
+        {"id": "b", "how": "greedy", "ended": False, "in_format": False},
+        {"id": "a", "how": "sampled", "ended": True},
+    ]
+    summary = summarise(rows, answers[:2], answers)
+    assert (summary["heldout_loss_before"], summary["heldout_loss_after"]) == (3.0, 2.0)
+    assert (summary["loss_first"], summary["loss_last"]) == (8.5, 6.5)
+    assert summary["answers_before"] == {"ended_greedy": 0.5, "in_format_greedy": 0.5}
+    assert summary["answers_after"] == {**summary["answers_before"], "ended_sampled": 1.0}
+
+
 def test_a_run_without_rows_has_no_figures():
     assert summarise([]) == {}
 
