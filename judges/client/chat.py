@@ -260,7 +260,8 @@ class Chat:
         try:
             said = read(reply)
         except Faulty as fault:
-            raise Faulty(fault.cause, fault.detail, reply.usage) from None
+            fault.usage = reply.usage
+            raise
         attempt.reply = http.body
         return Answer(said=said, usage=reply.usage, cached=False)
 

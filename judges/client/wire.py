@@ -195,7 +195,8 @@ def read_reply(backend: Backend, body: bytes) -> Reply:
     try:
         text = without_reasoning(reply.text, backend.reasoning)
     except Faulty as fault:
-        raise Faulty(fault.cause, fault.detail, reply.usage) from None
+        fault.usage = reply.usage
+        raise
     return reply if text == reply.text else replace(reply, text=text)
 
 
