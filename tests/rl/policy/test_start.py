@@ -12,7 +12,7 @@ from experiments.quickstart import QUICKSTART
 from rl.launch import parse
 from rl.policy.adapter import SETTINGS, WEIGHTS, adapter_folder
 from rl.policy.blueprint import draw_blueprint
-from rl.policy.fit import check_adapter
+from rl.policy.fit import check_adapter, checked_blueprint
 from rl.policy.load import load_tokenizer
 from rl.refusal import Refusal
 
@@ -44,6 +44,16 @@ def test_a_folder_a_run_and_a_checkpoint_name_an_adapter(trained, tmp_path):
     assert adapter_folder(str(checkpoint)) == checkpoint
     with pytest.raises(Refusal, match=r"no adapter there.*runs/NAME/checkpoints"):
         adapter_folder(str(tmp_path))
+
+
+def test_a_folder_without_one_is_refused_in_one_sentence_before_the_run_starts(
+    tiny_config, tmp_path
+):
+    config = tiny_config(adapter=str(tmp_path))
+    with pytest.raises(Refusal) as refused:
+        checked_blueprint(config, load_tokenizer(config))
+    assert str(refused.value).count("policy.adapter=") == 1
+    assert "This model has" not in str(refused.value)
 
 
 def test_its_lora_settings_are_written_over_the_experiments_own(trained):

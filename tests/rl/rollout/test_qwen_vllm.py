@@ -22,14 +22,15 @@ from rl.run.folder import read_run
 
 ROOT = Path(__file__).parents[3]
 TORCHVISION = ROOT / "build" / "torchvision"
-HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None or TORCHVISION.is_dir()
+HAS_ITS_OWN = importlib.util.find_spec("torchvision") is not None
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("vllm"),
     pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}"),
     pytest.mark.skipif(
-        not HAS_TORCHVISION, reason="vLLM needs torchvision for Qwen3.5: make build/torchvision"
+        not (HAS_ITS_OWN or TORCHVISION.is_dir()),
+        reason="vLLM needs torchvision for Qwen3.5: make build/torchvision",
     ),
 ]
 PROMPTS = ("The heart pumps", "发热三天,咳嗽", "A patient with", "Which organ")
@@ -72,8 +73,10 @@ def served(request, tmp_path_factory):
 
 
 def with_torchvision() -> str:
+    """The PYTHONPATH of the server."""
     before = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(ROOT), *([before] if before else []), str(TORCHVISION)])
+    laid_over = [] if HAS_ITS_OWN else [str(TORCHVISION)]
+    return os.pathsep.join([str(ROOT), *([before] if before else []), *laid_over])
 
 
 def moved(policy: Policy) -> Policy:
