@@ -38,6 +38,10 @@ class _Unusable(Exception):
     pass
 
 
+class _TooLong(Exception):
+    pass
+
+
 def to_token_rows(
     examples: Sequence[Example], tokenizer: Any, *, thinking: bool | None, max_tokens: int
 ) -> tuple[list[TokenRow], list[LeftOut]]:
@@ -49,17 +53,12 @@ def to_token_rows(
         try:
             if example.fault:
                 raise _Unusable(example.fault)
-            for row in _fitting(render(example), max_tokens):
-                rows.append(row)
+            rows += _fitting(render(example), max_tokens)
         except _Unusable as error:
             left_out.append(LeftOut(where=example.where, reason=str(error), kind="broken"))
         except _TooLong as error:
             left_out.append(LeftOut(where=example.where, reason=str(error), kind="too long"))
     return rows, left_out
-
-
-class _TooLong(Exception):
-    pass
 
 
 def _fitting(row: TokenRow, max_tokens: int) -> Iterator[TokenRow]:
