@@ -6,8 +6,8 @@ from rl.launch import main
 
 QUICKSTART_SFT = SFTRun(
     name="quickstart-sft",
-    evaluate_every=15,
-    save_every=15,
+    evaluate_every=5,
+    save_every=5,
     policy=PolicyConfig(
         model="smollm2-135m",
         lora_rank=16,
@@ -20,7 +20,7 @@ QUICKSTART_SFT = SFTRun(
         system_prompt="Answer briefly.",
     ),
     sft=SFTConfig(
-        epochs=2.0,
+        epochs=1.0,
         batch_rows=16,
         micro_batch_rows=16,
         max_tokens=96,
