@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LANGS = ("en", "zh")
-QUESTION_KEYS = ["id", "concept", "kind", "question", "answer", "aliases", "lang", "split"]
+QUESTION_KEYS = [
+    *("id", "concept", "kind", "question", "reasoning", "answer", "aliases", "lang", "split"),
+]
 LABEL_KEYS = ["id", "question", "truth", "aliases", "answer", "tier", "lang"]
 TIERS = ["same", "reasonable", "off_domain", "contradicts", "incoherent"]
 FEWEST_ROWS = {"en": 240, "zh": 120}
@@ -86,6 +88,28 @@ def test_questions_and_answers_are_short(lang: str):
         else:
             assert len(row["question"]) <= 40, row
             assert 2 <= len(row["answer"]) <= 8, row
+
+
+@each_language
+def test_each_question_has_a_reasoning_of_its_own_in_its_own_language(lang: str):
+    rows = QUESTIONS[lang]
+    assert len({row["reasoning"] for row in rows}) == len(rows)
+    for row in rows:
+        text = row["reasoning"]
+        assert text == text.strip(), row
+        assert not re.search(r"[<>\n\t*`]", text), row
+        if lang == "en":
+            assert not re.search(r"[\u4e00-\u9fff]", text), row
+            assert 12 <= len(text.split()) <= 45, row
+        else:
+            assert len(text) <= 70, row
+            assert len(re.findall(r"[\u4e00-\u9fff]", text)) >= 15, row
+
+
+@each_language
+def test_a_reasoning_names_the_answer_it_comes_to(lang: str):
+    for row in QUESTIONS[lang]:
+        assert any(contains(row["reasoning"], form) for form in forms(row)), row
 
 
 @each_language
