@@ -7,7 +7,7 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart test test-quick test-trl115 check format smoke bench clean
+.PHONY: help setup quickstart test test-quick test-trl115 check format smoke smoke-recipe bench clean
 
 help:
 	@echo "make quickstart   train a small model from a judge, 2 cores, no key; ARGS=\"...\" for flags"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-trl115  the update's tests with the oldest TRL of our range"
 	@echo "make check        formatting, lint, types"
 	@echo "make smoke        two steps of the real thing: vLLM, judge over HTTP, hot swap"
+	@echo "make smoke-recipe the Chinese recipe on tiny Qwen3.5, served by vLLM, killed and resumed"
 	@echo "make bench        the benchmarks; one JSON line each"
 	@echo "make setup        the environment alone"
 
@@ -29,7 +30,6 @@ quickstart: $(READY)
 	@$(RUN) -m experiments.quickstart $(ARGS)
 
 test: $(READY)
-	@$(RUN) -c "import torchvision" 2>/dev/null || $(MAKE) --silent build/torchvision || echo "Qwen3.5 is not served in these tests"
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-quick: $(READY)
@@ -64,6 +64,10 @@ format: $(READY)
 
 smoke: $(READY)
 	@$(RUN) -m experiments.quickstart --name smoke --gspo.generations 2 --data.heldout-rows 8 $(ARGS)
+
+# The Chinese recipe on tiny Qwen3.5 of both classes and both templates, served by vLLM, killed, resumed.
+smoke-recipe: $(READY) build/torchvision
+	@OMP_NUM_THREADS=1 WHOLE=1 $(RUN) -m pytest tests/experiments/test_medical_zh.py $(ARGS)
 
 bench: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.update $(ARGS)

@@ -1,4 +1,4 @@
-"""Can a small model learn how to answer from written answers, on two cores, in minutes?"""
+"""Can a small model learn to think before it answers, from written reasonings, in minutes?"""
 
 from rl.config import DataConfig, PolicyConfig
 from rl.config.sft import SFTConfig, SFTRun
@@ -10,6 +10,7 @@ QUICKSTART_SFT = SFTRun(
     save_every=5,
     policy=PolicyConfig(
         model="smollm2-135m",
+        chat_template="chatml-think",
         lora_rank=16,
         lora_alpha=32,
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -17,16 +18,16 @@ QUICKSTART_SFT = SFTRun(
     data=DataConfig(
         train="medical_en",
         heldout_rows=32,
-        system_prompt="Answer briefly.",
+        system_prompt="Think in a sentence or two, then give the answer alone.",
     ),
     sft=SFTConfig(
         epochs=1.0,
         batch_rows=16,
         micro_batch_rows=16,
-        max_tokens=96,
+        max_tokens=192,
         learning_rate=5e-4,
-        answers=16,
-        answer_tokens=24,
+        answers=32,
+        answer_tokens=96,
     ),
 )
 

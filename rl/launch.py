@@ -1,17 +1,19 @@
 """From a command line to a checked config: the part every experiment's `main()` shares."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
 import tyro
 
 from judges.client.backends import swapped
-from rl.config import RunConfig, load, to_json, with_preset
+from rl.config import RunConfig, load, to_json, with_preset, with_values
 from rl.config.gspo import GSPORun
 from rl.config.sft import SFTRun
+from rl.config.shared import Preset
 from rl.policy.adapter import with_adapters_lora
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=RunConfig)
 PresetName = TypeVar("PresetName")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The same experiment in another size, by a flag of its own: values over the page's."""
+
+    help: str
+    values: Preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +82,18 @@ def main(
     prog: str,
     description: str | None,
     stage: Callable[[C], "Stage"] = stage_of,
+    variants: Mapping[str, Variant] = MappingProxyType({}),
     args: Sequence[str] | None = None,
     subject: str = "",
 ) -> NoReturn:
-    """Parse, check and run `experiment` with the flags given.
+    """Parse, check and run `experiment` with the flags given; each of `variants` is one more.
 
     `stage` is another than the config's own, `subject` what stood before the flags, for the line
     that starts the same again.
     """
     try:
         given = sys.argv[1:] if args is None else args
-        launch = parse(experiment, given, prog=prog, description=description)
+        launch = parse(experiment, given, prog=prog, description=description, variants=variants)
         if launch.dry_run:
             print(outlook_of(launch.config), file=sys.stderr)
             print(to_json(launch.config), end="")
@@ -104,7 +115,12 @@ def main(
 
 
 def parse(
-    experiment: C, args: Sequence[str], *, prog: str, description: str | None
+    experiment: C,
+    args: Sequence[str],
+    *,
+    prog: str,
+    description: str | None,
+    variants: Mapping[str, Variant] = MappingProxyType({}),
 ) -> Launch[C, Any]:
     default = experiment
     saved, resumed = _value_of("--from", args), _value_of("--resume", args)
@@ -117,22 +133,40 @@ def parse(
         default = load(saved, kind)
     elif resumed:
         default = load(resumed, kind, flag="--resume")
+    for name, variant in variants.items():
+        if f"--{name}" in args:
+            default = with_values(default, variant.values)
     if isinstance(default, GSPORun):
         default = _with_backend(default, _value_of("--judge.backend", args))
     if preset := _value_of("--preset", args):
         default = with_preset(default, preset)
     if adapter := _value_of("--policy.adapter", args) or default.policy.adapter:
         default = replace(default, policy=with_adapters_lora(default.policy, adapter))
-    presets: Any = Literal[tuple(kind.presets)]
+    of_kind = _launch_of(kind, variants)
     launch = tyro.cli(
-        Launch[kind, presets],
-        default=Launch(config=default),
+        of_kind,
+        default=of_kind(config=default),
         args=args,
         prog=prog,
         description=description,
     )
     launch.config.trl_overrides()
     return launch
+
+
+def _launch_of(kind: type[C], variants: Mapping[str, Variant]) -> Any:
+    """The flags of this kind of run and of these variants. Theirs were acted on already."""
+    presets: Any = Literal[tuple(kind.presets)]
+    flags = [
+        (
+            name.replace("-", "_"),
+            Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help=variant.help)],
+            field(default=False),
+        )
+        for name, variant in variants.items()
+    ]
+    base: Any = Launch[kind, presets]
+    return make_dataclass("Launch", flags, bases=(base,), frozen=True, kw_only=True)
 
 
 def _with_backend(config: GSPORun, backend: str | None) -> GSPORun:

@@ -4,7 +4,7 @@ Owns the settings of every kind of run. A section's numbers are what runs: prese
 them, nothing is filled in later.
 """
 
-from rl.config.saved import load, to_json, with_preset
+from rl.config.saved import load, to_json, with_preset, with_values
 from rl.config.shared import DataConfig, PolicyConfig, RunConfig, TrackingConfig
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "load",
     "to_json",
     "with_preset",
+    "with_values",
 ]

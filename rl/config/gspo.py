@@ -166,6 +166,23 @@ class GSPOConfig:
         return self.prompts * self.group_size
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """What others published of such a run, drawn behind its own curves."""
+
+    reward: tuple[float, ...] = ()
+    """Smoothed reward of the training completions, at the beginning and at the end."""
+    kl: float | None = None
+    """KL to the reference, at the end."""
+
+    def __post_init__(self) -> None:
+        if len(self.reward) not in (0, 2):
+            raise ValueError(
+                f"published.reward is {self.reward}: it must be two numbers, as in "
+                "--published.reward 0.57 0.89"
+            )
+
+
 PRESETS: dict[str, Preset] = {
     "paper": {
         "gspo": {
@@ -212,6 +229,7 @@ class GSPORun(RunConfig):
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     gspo: GSPOConfig = field(default_factory=GSPOConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
 
     def recorded(self) -> dict[str, Any]:
         """Without what a URL may hold of a key."""

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
-from rl.config.shared import RunConfig
+from rl.config.shared import Preset, RunConfig
 from rl.names import did_you_mean
 
 C = TypeVar("C", bound=RunConfig)
@@ -15,11 +15,17 @@ def with_preset(config: C, name: str) -> C:
     """The config with the preset's values written over its own."""
     if name not in config.presets:
         raise ValueError(f"preset {name!r} is not known{did_you_mean(name, config.presets)}")
+    return with_values(config, config.presets[name])
+
+
+def with_values(config: C, values: Preset) -> C:
+    """The config with these written over its own, section by section; `run` is the run's own."""
     sections = {
-        section: dataclasses.replace(getattr(config, section), **values)
-        for section, values in config.presets[name].items()
+        section: dataclasses.replace(getattr(config, section), **changes)
+        for section, changes in values.items()
+        if section != "run"
     }
-    return dataclasses.replace(config, **sections)
+    return dataclasses.replace(config, **sections, **values.get("run", {}))
 
 
 def to_json(config: RunConfig) -> str:

@@ -26,6 +26,8 @@ class PolicyConfig:
 
     model: str = "smollm2-135m"
     """A hub id, a folder, or an embedded model: smollm2-135m, tiny-qwen3.5."""
+    chat_template: str | None = None
+    """A Jinja file in the place of the model's own; chatml-think is ChatML with a think block."""
     adapter: str | None = None
     """Go on from this LoRA adapter, with its own LoRA settings: its folder, a run's, or a
     checkpoint's. None begins a new one."""
@@ -37,6 +39,8 @@ class PolicyConfig:
     """Modules that get an adapter, or all-linear. Fewer make sampling on a CPU much faster."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
+    gradient_checkpointing: bool = False
+    """Compute each forward pass twice and keep little of it: slower, in much less memory."""
 
     def __post_init__(self) -> None:
         at_least("policy.lora_rank", self.lora_rank, 1)
@@ -73,7 +77,8 @@ class DataConfig:
     system_prompt: str = "You are a medical assistant. Answer with a short final answer."
     """First message of every prompt; empty for none."""
     thinking: bool | None = None
-    """Passed to the chat template as enable_thinking; None leaves the template's own default."""
+    """Passed to the chat template as enable_thinking; None leaves the template's own default. False
+    also leaves the reasoning of written answers out."""
 
     def __post_init__(self) -> None:
         at_least("data.heldout_rows", self.heldout_rows, 0)

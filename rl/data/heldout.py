@@ -27,7 +27,8 @@ def parted(config: DataConfig, read: Read[R]) -> tuple[list[R], list[R]]:
     draw = random.Random(0)  # the same for every seed, so that runs can be compared
     if config.heldout == SAMPLE:
         one_each = list({row.asked: row for row in rows}.values())
-        heldout = draw.sample(one_each, min(config.heldout_rows, len(one_each) - 1))
+        draw.shuffle(one_each)  # so that fewer rows are some of the same
+        heldout = one_each[: min(config.heldout_rows, len(one_each) - 1)]
         kept_back = {row.asked for row in heldout}
         return [row for row in rows if row.asked not in kept_back], heldout
     if config.heldout is None:

@@ -12,6 +12,7 @@ from rl.config import PolicyConfig
 from rl.config.shared import ALL_LINEAR
 from rl.policy.adapter import BASE, adapter_folder
 from rl.policy.models import resolve_model
+from rl.policy.templates import read_template
 from rl.refusal import Refusal
 
 
@@ -98,10 +99,12 @@ def load_tokenizer(config: PolicyConfig) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = readable(config, AutoTokenizer)
+    if config.chat_template:
+        tokenizer.chat_template = read_template(config.chat_template)
     if not tokenizer.chat_template:
         raise Refusal(
-            f"policy.model={config.model!r} has no chat template. Use an instruct model, or a "
-            "folder whose tokenizer has one"
+            f"policy.model={config.model!r} has no chat template. Use an instruct model, or give "
+            "one with --policy.chat-template"
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -162,6 +165,8 @@ def adapted(base: Any, config: PolicyConfig) -> Any:
         for target in config.lora_targets:  # PEFT is content where one of them is found
             if not any(f".{name}".endswith(f".{target}") for name in names):
                 raise Refusal(f"policy.lora_targets: no module is called {target!r}. {has}")
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 

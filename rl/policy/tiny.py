@@ -13,6 +13,7 @@ from typing import Any
 
 from rl.data.rows import read_rows
 from rl.data.source import SHIPPED
+from rl.policy.templates import CHATML_THINK
 
 SEED = 0
 VOCABULARY = 1024
@@ -22,32 +23,6 @@ VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SPECIAL = (PAD, "<|im_start|>", END_OF_TURN, VISION_START, VISION_END, IMAGE, VIDEO)
 THINK = ("<think>", "</think>")
 """One token each, and text like any other: decoding keeps them."""
-
-# The checkpoints of 4B and above open a think block unless told not to, those of 2B and below
-# close it at once unless told to think. Only the last turn keeps its reasoning.
-_TEMPLATE = """\
-{%- set asked = namespace(last=-1) -%}
-{%- for message in messages -%}
-{%- if message.role == 'user' -%}{%- set asked.last = loop.index0 -%}{%- endif -%}
-{%- endfor -%}
-{%- for message in messages -%}
-{%- set content = message.content -%}
-{%- set reasoning = message.reasoning_content or '' -%}
-{%- if message.role == 'assistant' and '</think>' in content -%}
-{%- set reasoning = content.split('</think>')[0].split('<think>')[-1] -%}
-{%- set content = content.split('</think>')[-1].lstrip('\\n') -%}
-{%- endif -%}
-{{- '<|im_start|>' + message.role + '\\n' -}}
-{%- if message.role == 'assistant' and loop.index0 > asked.last -%}
-{{- '<think>\\n' + reasoning.strip() + '\\n</think>\\n\\n' -}}
-{%- endif -%}
-{{- content + '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n<think>\\n' -}}
-{%- if not enable_thinking | default(THINKS) -%}{{- '\\n</think>\\n\\n' -}}{%- endif -%}
-{%- endif -%}
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +34,7 @@ class TinyQwen:
     @property
     def fingerprint(self) -> str:
         """Of the recipe and of what its tokenizer is trained on."""
-        files = (Path(__file__), *sorted(SHIPPED.glob("*.jsonl")))
+        files = (Path(__file__), CHATML_THINK, *sorted(SHIPPED.glob("*.jsonl")))
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     def make(self, name: str, target: Path) -> None:
@@ -95,9 +70,16 @@ def _tokenizer(thinks: bool) -> Any:
         tokenizer_object=core,
         pad_token=PAD,
         eos_token=END_OF_TURN,
-        chat_template=_TEMPLATE.replace("THINKS", str(thinks).lower()),
+        chat_template=_template(thinks),
         clean_up_tokenization_spaces=False,
     )
+
+
+def _template(thinks: bool) -> str:
+    """The checkpoints of 4B and above open a think block unless told not to, those of 2B and below
+    close it at once unless told to think."""
+    closed = CHATML_THINK.read_text(encoding="utf-8")
+    return closed.replace("default(false)", "default(true)") if thinks else closed
 
 
 def _sentences() -> Iterator[str]:

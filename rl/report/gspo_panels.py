@@ -27,7 +27,24 @@ def reward(record: Record) -> go.Figure | None:
     if heldout := [(x, figure) for x, figure in points if figure is not None]:
         xs, figures = [x for x, _ in heldout], [figure for _, figure in heldout]
         lines.append(Line(name="held-out questions", values=figures, x=xs, colour="orange"))
+    if published := record.run.config.get("published", {}).get("reward"):
+        low, high = ([edge] * len(generations) for edge in published)
+        name = f"published, from {published[0]:+.2f} to"
+        lines.append(Line(name=name, values=high, colour="green", band=(low, high)))
     return line_chart(generations, lines, form="+.2f", height_px=360)
+
+
+def kl(record: Record) -> go.Figure | None:
+    colours = {"kl/ref": "blue", "kl/old": "orange", "kl/sampler": "purple"}
+    lines = measured(record, colours)
+    if not lines:
+        return None
+    generations = record.run.counted()
+    published = record.run.config.get("published", {}).get("kl")
+    if published is not None:
+        flat = [published] * len(generations)
+        lines.append(Line(name="kl/ref, published at its end", values=flat, colour="green"))
+    return line_chart(generations, lines, form=".2g", include=(0.0,), log_if_wide=True)
 
 
 def tiers(record: Record) -> go.Figure | None:
@@ -75,11 +92,7 @@ UPDATE = Section(
             "KL",
             "How far the policy is from the reference, from the weights that sampled, "
             "and how far sampler and trainer disagree on the same weights.",
-            curves(
-                {"kl/ref": "blue", "kl/old": "orange", "kl/sampler": "purple"},
-                form=".2g",
-                log_if_wide=True,
-            ),
+            kl,
         ),
         Panel(
             "Sequence ratio",

@@ -10,6 +10,7 @@ from rl.data.rows import Prompt, load_rows, to_prompts
 from rl.policy.blueprint import Blueprint
 from rl.policy.fit import checked_blueprint
 from rl.policy.load import context_window, has_cuda, load_tokenizer, resolved_dtype
+from rl.policy.memory import said_of_memory
 from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
 from rl.rollout.vllm_server import check_port, why_no_vllm, why_not_served
@@ -56,6 +57,15 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
             "others with --data.heldout"
         )
     say(outlook(config, train=len(train), heldout=len(heldout), training=training))
+    if training and has_cuda():
+        say(
+            said_of_memory(
+                config.policy,
+                rows=config.gspo.micro_batch_rows,
+                tokens=config.rollout.longest_row,
+                sampler_share=config.rollout.memory_share if starts_vllm else 0.0,
+            )
+        )
     return Checked(
         config=config,
         judge=judge,

@@ -5,7 +5,7 @@ answer. Where the chat template would not render it so, the row is left out with
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rl.data.examples import Example
@@ -82,6 +82,8 @@ def _renderer(tokenizer: Any, thinking: bool | None) -> Callable[[Example], Toke
             prompt = _plain_ids(tokenizer, example.prompt)
             learnt = _plain_ids(tokenizer, example.answer)
         else:
+            if thinking is False:
+                example = replace(example, reasoning="")
             _check_thinking(example, thinking, can_think=can_think)
             prompt, learnt = _turn_ids(example, tokenizer, True if example.reasoning else thinking)
         return TokenRow(
@@ -106,11 +108,9 @@ def has_think_block(tokenizer: Any) -> bool:
 def _check_thinking(example: Example, thinking: bool | None, *, can_think: bool) -> None:
     if example.reasoning and not can_think:
         raise _Unusable(
-            "it has reasoning and the chat template has no think block. Leave 'reasoning' out of "
-            "--data.fields, or use a model whose template has one"
+            "it has reasoning and the chat template has no think block. Type --data.thinking False "
+            "to learn the answers alone, or --policy.chat-template chatml-think to give it one"
         )
-    if example.reasoning and thinking is False:
-        raise _Unusable("it has reasoning and data.thinking is False. Leave --data.thinking out")
     if thinking and not example.reasoning:
         raise _Unusable("it has no reasoning and data.thinking is True. Leave --data.thinking out")
 

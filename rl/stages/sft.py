@@ -9,7 +9,8 @@ from typing import Any
 from rl.config.sft import SFTRun
 from rl.data.examples import load_examples
 from rl.policy.fit import checked_blueprint
-from rl.policy.load import Policy, context_window, load_policy, load_tokenizer
+from rl.policy.load import Policy, context_window, has_cuda, load_policy, load_tokenizer
+from rl.policy.memory import said_of_memory
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
 from rl.run.checkpoint import Checkpoint, Checkpoints
@@ -73,6 +74,8 @@ class SFTStage:
         if left_out:
             say(said_of_left_out(left_out, len(examples) + len(heldout_examples)))
         say(said_of_steps(config, rows, batches.steps))
+        if has_cuda():
+            say(said_of_memory(config.policy, rows=sft.micro_batch_rows, tokens=sft.max_tokens))
         self._read = _Read(
             tokenizer=tokenizer, rows=rows, heldout=heldout, left_out=left_out, batches=batches
         )

@@ -344,3 +344,15 @@ def test_what_was_asked_of_held_out_questions_on_the_way_is_drawn(recorded_run, 
     (asked,) = [line for line in reward.data if (line.name or "").startswith("held-out")]
     assert list(asked.x) == [0, 12, 24]
     assert asked.y[1] == 0.625
+
+
+def test_what_was_published_of_such_a_run_is_drawn_behind_its_curves(run_copy: Path):
+    plain = dict(report_figures(run_copy))
+    config = json.loads((run_copy / "config.json").read_text())
+    config["published"] = {"reward": [0.57, 0.89], "kl": 0.5}
+    (run_copy / "config.json").write_text(json.dumps(config))
+    held = dict(report_figures(run_copy))
+    for title, values in {"Reward": {0.57, 0.89}, "KL": {0.5}}.items():
+        added = held[title].data[len(plain[title].data) :]
+        assert {y for trace in added for y in trace.y} == values
+        assert any("published" in (trace.name or "") for trace in added)

@@ -62,6 +62,8 @@ def test_a_sample_is_kept_back_the_same_one_every_time_and_never_trained_on(json
     assert (len(train), len(heldout)) == (15, 5)
     assert not {row.question for row in train} & {row.question for row in heldout}
     assert load_rows(config)[1] == heldout
+    fewer = DataConfig(train=jsonl, fields=NAMED, heldout="sample", heldout_rows=3)
+    assert load_rows(fewer)[1] == heldout[:3]
     everything = DataConfig(train=jsonl, fields=NAMED, heldout="sample", heldout_rows=99)
     assert len(load_rows(everything)[0]) == 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rl.config import DataConfig
+from rl.config import DataConfig, PolicyConfig
 from rl.data.rows import Row, to_prompts
 from rl.policy.load import load_tokenizer
 from rl.policy.thinking import check_thinking
@@ -37,3 +37,32 @@ def test_thinking_is_refused_where_the_template_has_no_think_block(tiny_config):
     check_thinking(tokenizer, False)
     with pytest.raises(Refusal, match=r"data.thinking is True, .* no think block"):
         check_thinking(tokenizer, True)
+
+
+def test_a_model_without_a_think_block_is_given_one():
+    config = PolicyConfig(model="smollm2-135m", chat_template="chatml-think")
+    tokenizer = load_tokenizer(config)
+    check_thinking(tokenizer, True)
+    said = prompt_of(tokenizer, True)
+    assert said.endswith("<|im_start|>assistant\n<think>\n")
+    assert prompt_of(tokenizer, False) == f"{said}\n</think>\n\n"
+
+
+def test_a_template_of_the_users_is_read_from_its_file(tmp_path):
+    (tmp_path / "mine.jinja").write_text("{{ messages[0].content }}!")
+    config = PolicyConfig(model="smollm2-135m", chat_template=str(tmp_path / "mine.jinja"))
+    assert prompt_of(load_tokenizer(config), None) == "?!"
+
+
+def test_a_template_that_is_not_there_is_refused_with_the_nearest():
+    config = PolicyConfig(model="smollm2-135m", chat_template="chatml-thin")
+    with pytest.raises(Refusal, match=r"chat_template chatml-thin: .*did you mean 'chatml-think'"):
+        load_tokenizer(config)
+
+
+def prompt_of(tokenizer, thinking):
+    options = {} if thinking is None else {"enable_thinking": thinking}
+    asked = [{"role": "user", "content": "?"}]
+    return tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, tokenize=False, **options
+    )

@@ -78,7 +78,6 @@ def test_an_earlier_turn_is_part_of_the_prompt(name):
     [
         (NONE, example(reasoning="Hm."), None, "the chat template has no think block"),
         (OPEN, example(), None, "opens a think block. Type --data.thinking False"),
-        (OPEN, example(reasoning="Hm."), False, "has reasoning and data.thinking is False"),
         (CLOSED, example(), True, "has no reasoning and data.thinking is True"),
         (NONE, example("A <|im_end|> within."), None, "holds the token that ends an answer"),
         (OPEN, example("A </think> within."), False, "does not render it as its prompt"),
@@ -89,6 +88,13 @@ def test_a_row_that_cannot_be_learnt_as_it_would_be_sampled_is_left_out_with_the
     name, row, thinking, said
 ):
     assert said in reason(name, row, thinking=thinking)
+
+
+def test_with_thinking_off_the_answer_is_learnt_alone():
+    for name in (OPEN, CLOSED, NONE):
+        _, alone, _ = rendered(name, example(), thinking=False)
+        _, both, _ = rendered(name, example(reasoning="Hm."), thinking=False)
+        assert [row.token_ids for row in both] == [row.token_ids for row in alone]
 
 
 def test_a_template_that_drops_reasoning_is_found_out():

@@ -1,0 +1,114 @@
+"""What training takes of a device's memory, counted before any weight is read.
+
+The model is built without weights and run once without numbers. So what its backward pass keeps is
+counted and not guessed, whatever the architecture; faster kernels than those of torch keep less.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rl.config import PolicyConfig
+from rl.policy.load import adapted, has_cuda, readable, resolved_dtype
+
+_ADAMS = 2
+"""Moments of each parameter that learns, beside itself and its gradient."""
+_SPARE = 0.9
+"""Of a device's memory; the rest is the driver's, and what falls between two blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """In bytes."""
+
+    weights: int
+    adapter: int
+    """With its gradient and its optimizer's state."""
+    kept: int
+    """From the forward pass of one micro-batch for its backward pass."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.kept
+
+
+def needs(config: PolicyConfig, *, rows: int, tokens: int) -> Needs:
+    """For micro-batches of `rows` rows of `tokens` tokens."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        dtype = getattr(torch, resolved_dtype(config))
+        base = AutoModelForCausalLM.from_config(readable(config, AutoConfig), dtype=dtype)
+        model = adapted(base, config)
+    model.train()
+    learning = sum(each.nbytes for each in model.parameters() if each.requires_grad)
+    backbone = model.get_base_model().model
+    kept = _kept_for_backward(backbone, tokens)
+    if config.gradient_checkpointing:  # and one layer at a time, all of it
+        model.gradient_checkpointing_disable()
+        layers = model.config.get_text_config().num_hidden_layers
+        kept += _kept_for_backward(backbone, tokens) // layers
+    return Needs(
+        weights=sum(each.nbytes for each in model.parameters()) - learning,
+        adapter=learning * (2 + _ADAMS),
+        kept=kept * rows,
+    )
+
+
+def _kept_for_backward(model: Any, tokens: int) -> int:
+    """Bytes of what the forward pass of a row stores beside the weights, on the device there is."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    kept: dict[int, Any] = {}
+    device = "cuda" if has_cuda() else "cpu"
+    with FakeTensorMode():
+        weights = {
+            name: torch.empty(
+                each.shape, dtype=each.dtype, device=device, requires_grad=each.requires_grad
+            )
+            for name, each in (*model.named_parameters(), *model.named_buffers())
+        }
+        of_weights = {each.untyped_storage()._cdata for each in weights.values()}
+
+        def keep(tensor: Any) -> Any:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in of_weights:
+                kept[storage._cdata] = storage
+            return tensor
+
+        ids_BL = torch.zeros((1, tokens), dtype=torch.long, device=device)
+        inputs = {"input_ids": ids_BL, "attention_mask": torch.ones_like(ids_BL)}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            torch.func.functional_call(model, weights, kwargs=inputs | {"use_cache": False})
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def said_of_memory(
+    config: PolicyConfig, *, rows: int, tokens: int, sampler_share: float = 0.0
+) -> str:
+    """For people, with a warning where a GPU has less. `sampler_share` of it is vLLM's."""
+    import torch
+
+    need = needs(config, rows=rows, tokens=tokens)
+    said = (
+        f"training takes {_gb(need.total)} GB: weights {_gb(need.weights)}, adapter and optimizer "
+        f"{_gb(need.adapter)}, kept for the backward pass of {rows} rows of {tokens:,} tokens "
+        f"{_gb(need.kept)}"
+    )
+    if not has_cuda():
+        return said
+    has = torch.cuda.get_device_properties(0).total_memory
+    room = has * (1 - sampler_share) * _SPARE
+    if need.total <= room:
+        return said
+    ways = [] if config.gradient_checkpointing else ["--policy.gradient-checkpointing"]
+    ways += ["fewer micro-batch rows"] if rows > 1 else []
+    ways += ["a smaller --rollout.memory-share"] if sampler_share else []
+    return (
+        f"{said}\n  there are {_gb(room)} GB for it here. Try {', '.join(ways) or 'fewer tokens'}"
+    )
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f}" if size > 5e7 else f"{size / 1e9:.2f}"
