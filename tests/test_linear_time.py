@@ -21,6 +21,8 @@ from rewards.config import RewardConfig
 from rewards.gates import gate
 from rewards.split import split_text
 
+pytestmark = pytest.mark.slow
+
 MARKS = list("[](){}<>\"'`“”‘’「」 \n\t\r")
 STUCK = {"[": "A", "<": "|", "x": "_", "{": '"tier": ', "```": "`"}  # what opens, and never closes
 CRAFTED = [
@@ -77,15 +79,17 @@ def text_of(begin, piece, size):
 def hold_to_its_length(work, begin, piece, size):
     """Ten times as long may take thirty times as long; a square would take a hundred.
 
-    The machine may be busy: the best of three counts, and one that is quick enough ends them.
+    The machine may be busy for a while, so both are timed next to each other, up to ten times.
     """
     work(text_of(begin, piece, 1000))
-    brief = min(seconds(work, text_of(begin, piece, size // 100)) for _ in range(3))
-    for longer in (size // 10, size):
-        text = text_of(begin, piece, longer)
-        limit = 30 * max(brief, 1e-3)
-        brief = next((s for s in (seconds(work, text) for _ in range(3)) if s < limit), None)
-        assert brief is not None, (work.__name__, begin, piece, longer)
+    for brief, longer in ((size // 100, size // 10), (size // 10, size)):
+        texts = text_of(begin, piece, brief), text_of(begin, piece, longer)
+        assert any(in_proportion(work, *texts) for _ in range(10)), (begin, piece, longer)
+
+
+def in_proportion(work, brief, longer):
+    fastest = min(seconds(work, brief) for _ in range(3))
+    return seconds(work, longer) < 30 * max(fastest, 1e-3)
 
 
 @pytest.mark.parametrize("work", [splitting_and_gates, neutralise, reading])

@@ -8,6 +8,8 @@ from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.serve.child import ChildServer
 from judges.serve.misbehave import KINDS, parse_faults
 
+pytestmark = pytest.mark.slow
+
 TRUE_TIER = {"Vitamin C": "same", "I like cats.": "off_domain", "": "incoherent"}
 
 

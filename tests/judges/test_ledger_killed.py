@@ -18,6 +18,8 @@ import pytest
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 REQUEST = JudgeRequest(question="Q?", truth="T", answer="A", aliases=("a", "b"))
 
 RUN = """

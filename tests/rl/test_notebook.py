@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 
 from rl.report import report_figures
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "read_a_run.ipynb"
 PLOTLY = "application/vnd.plotly.v1+json"

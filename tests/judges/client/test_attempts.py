@@ -81,6 +81,7 @@ def test_a_request_that_is_not_sent_takes_no_place_in_the_pace(troubled, ask_of)
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_the_pace_holds_after_an_outage_too(in_virtual_time, make_chat, ask_of, chat_completion):
     class Back:
         """Down for five minutes. It remembers when it was asked after that."""

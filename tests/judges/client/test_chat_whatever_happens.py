@@ -22,6 +22,8 @@ from judges.client.wire import Ask
 from judges.rubric.prompt import Prompt
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Usage
 
+pytestmark = pytest.mark.slow
+
 REQUEST = JudgeRequest(question="Q?", truth="T", answer="A")
 ROOM = 100
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None

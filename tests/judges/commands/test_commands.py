@@ -161,6 +161,7 @@ def test_one_file_is_not_written_over_another(tmp_path):
     check_writable(json=place, ledger=str(tmp_path / "other"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
 def test_output_that_cannot_be_printed_is_one_sentence():
     for command, into in (("calibrate", "> /dev/full"), ("calibrate", "| head -c 10 > /dev/null")):

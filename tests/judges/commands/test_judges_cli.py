@@ -12,6 +12,8 @@ import pytest
 
 from judges.serve.child import ChildServer
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     {"id": 1, "question": "Q?", "truth": "Vitamin C", "answer": "It is vitamin C."},
     {"id": 2, "question": "Q?", "truth": "Vitamin C", "answer": "I like cats."},

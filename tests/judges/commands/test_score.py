@@ -19,6 +19,8 @@ from judges.commands.score import main
 from judges.judge import Judge
 from judges.serve.child import ChildServer
 
+pytestmark = pytest.mark.slow
+
 VERDICT = '{"rationale": "So.", "tier": "same"}'
 OWN = JudgeConfig(backend="custom", model="m", url="http://127.0.0.1:9/v1")
 

@@ -17,6 +17,8 @@ from judges.trust.labelled import SHIPPED, Fields, read_labelled
 from judges.trust.redteam import RedteamConfig, failures, main, questions_of, run
 from judges.trust.redteam_text import as_text
 
+pytestmark = pytest.mark.slow
+
 RUBRIC = load_rubric("medical_en")
 FAMILIES = {
     *("blank", "opener", "fake_verdict", "override", "authority", "flattery", "formatting"),

@@ -98,6 +98,7 @@ def mismatched(rollouts, shift):
     return rollout
 
 
+@pytest.mark.slow
 def test_a_run_is_corrected_in_its_first_step_and_its_later_ones(
     train, settings, rollouts, gradients
 ):
@@ -118,6 +119,7 @@ def test_a_run_is_corrected_in_its_first_step_and_its_later_ones(
         assert (corrected - 3 * plain).norm() < 1e-5 * plain.norm()
 
 
+@pytest.mark.slow
 def test_a_row_the_sampler_did_not_score_cannot_be_corrected(train, settings, rollouts):
     def unscored(prompt_ids):
         generation = rollouts(logprobs=True)(prompt_ids)

@@ -8,6 +8,8 @@ from rl.gspo.batch import Batch
 from rl.gspo.objective import gspo_loss
 from rl.gspo.update import score
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("trl", minversion="1.16", reason="TRL 1.15 needs Triton for its own head")
 
 
