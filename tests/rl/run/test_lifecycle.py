@@ -14,6 +14,8 @@ from rl.run.lifecycle import run
 from rl.run.preflight import with_ledger
 from rl.stages.gspo import GSPOStage
 
+pytestmark = pytest.mark.slow
+
 
 def with_section(name, **values):
     section = dataclasses.replace(getattr(QUICKSTART, name), **values)
