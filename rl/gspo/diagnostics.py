@@ -5,11 +5,15 @@ what was and is NaN: that is broken, and so is every mean it is in. Ranks join t
 anything is averaged, so a rank with two rows never weighs like a rank with sixty.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+WAY_OUT = "Lower --gspo.learning-rate, or use --policy.dtype float32"
 
 # Bins that keep the paper's window (3e-4, 4e-4) apart from its surroundings.
 _STEPS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -160,3 +164,17 @@ def _of_all_ratios(ratios_B: Tensor) -> dict[str, object]:
         "ratio/max": float(ratios_B.max()),
         "ratio/histogram": torch.bincount(bins_B, minlength=len(edges) + 1).tolist(),
     }
+
+
+def broken_metric(row: Mapping[str, object]) -> str | None:
+    """Why a run must stop whose metrics hold a number that is none."""
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            way_out = WAY_OUT
+            if "sampler" in name:
+                way_out = (
+                    "The sampler's log-probs are no numbers: look at its log, and try"
+                    " --rollout.engine transformers"
+                )
+            return f"{name} is {value} in generation {row['generation']}. {way_out}"
+    return None

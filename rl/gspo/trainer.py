@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from rl.config.gspo import GSPOConfig
 from rl.gspo.advantages import Votes, count_votes
 from rl.gspo.batch import Batch
-from rl.gspo.diagnostics import RowTable, update_metrics
+from rl.gspo.diagnostics import WAY_OUT, RowTable, broken_metric, update_metrics
 from rl.gspo.generation import Generation, NextGeneration
 from rl.gspo.head import attach_token_head
 from rl.gspo.reference import BetaController, KlLimit, Reference, sampler_mismatch
@@ -61,7 +61,6 @@ def make_trainer_class() -> type:
     """The class, made now: a backend that rewrites TRL must have done so before its first use."""
     import trl
 
-    from rl.gspo.finite import WAY_OUT, broken_metric
     from rl.run.finite import FiniteSteps
 
     class GSPOTrainer(trl.GRPOTrainer):

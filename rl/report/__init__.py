@@ -12,9 +12,8 @@ from typing import Any
 
 def write_report(folder: Path) -> Path:
     """Build `folder/report.html` from what the run left there, finished or not."""
-    from rl.report.page import page  # plotly: only where something is drawn
+    from rl.report.page import SECTIONS, page  # plotly: only where something is drawn
     from rl.report.panels import read_record
-    from rl.report.stages import SECTIONS
 
     path = folder / "report.html"
     part = path.with_suffix(".part")
@@ -26,8 +25,8 @@ def write_report(folder: Path) -> Path:
 
 def report_figures(folder: Path) -> Iterator[tuple[str, Any]]:
     """The report's figures by their titles, each a plotly figure to be shown elsewhere."""
+    from rl.report.page import SECTIONS
     from rl.report.panels import figures, read_record
-    from rl.report.stages import SECTIONS
 
     record = read_record(folder)
     yield from figures(record, SECTIONS[record.run.kind])
