@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from judges.client.backends import shown
-from judges.config import JudgeConfig
+from judges.config import JudgeConfig, above, at_least
 from rewards.config import RewardConfig
-from rl.config.shared import Preset, RunConfig, above, at_least
+from rl.config.shared import Preset, RunConfig
 from rl.gspo.refusals import TRL, check_on_policy, check_reference
 from rl.trl_names import TrlTable
 
@@ -130,8 +130,7 @@ class GSPOConfig:
         for name in ("learning_rate", "clip_low", "clip_high", "mismatch_limit"):
             above(f"gspo.{name}", getattr(self, name), 0)
         for name in ("kl_target", "kl_limit"):
-            if getattr(self, name) is not None:
-                above(f"gspo.{name}", getattr(self, name), 0)
+            above(f"gspo.{name}", getattr(self, name), 0)
         if self.min_spread is not None and not self.min_spread >= 0:
             raise ValueError(f"gspo.min_spread is {self.min_spread}: it must be 0 or more")
         if self.quorum > self.group_size:

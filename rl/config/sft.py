@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from rl.config.shared import RunConfig, above, at_least
+from judges.config import above, at_least
+from rl.config.shared import RunConfig
 from rl.sft.refusals import TRL
 from rl.trl_names import TrlTable
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from judges.config import at_least
 from rl.names import did_you_mean
 from rl.trl_names import TrlTable
 
@@ -159,13 +160,3 @@ class RunConfig:
     def trl_overrides(self) -> dict[str, Any]:
         """ValueError for a name that is not TRL's, or not its to set."""
         return self.trl_table.parse(self.trl)
-
-
-def at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{name} is {value}: it must be at least {low}")
-
-
-def above(name: str, value: float, low: float) -> None:
-    if not value > low:
-        raise ValueError(f"{name} is {value}: it must be above {low}")
