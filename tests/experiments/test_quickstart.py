@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.quickstart import QUICKSTART
+from rl.launch import main
 from rl.rollout.vllm_server import why_no_vllm
 from rl.run.folder import Run, read_run
 
@@ -129,12 +131,18 @@ def assert_sampler_is_trainer(run: Run) -> None:
     assert max(measured) < 1e-4
 
 
+def in_this_process(out: Path, *args: str) -> Run:
+    """A run to its end where the process is not the point: torch is loaded once for them."""
+    with pytest.raises(SystemExit):
+        main(QUICKSTART, prog="quickstart", description=None, args=["--out", str(out), *args])
+    return read_run(out / "quickstart")
+
+
 def test_without_vllm_the_policy_samples_for_itself(tmp_path):
-    started = Started(tmp_path, IN_PROCESS)
-    status, output = started.end()
-    assert status == 0, output
-    assert started.run().summary["steps"] == 4
-    assert_sampler_is_trainer(started.run())
+    run = in_this_process(tmp_path, *IN_PROCESS)
+    assert not run.summary["stopped"]
+    assert run.summary["steps"] == 4
+    assert_sampler_is_trainer(run)
     assert not (tmp_path / "quickstart" / "vllm.log").exists()
 
 
@@ -239,12 +247,13 @@ def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(tmp_path):
     assert started.survivors() == []
 
 
-def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(tmp_path, refusing_url):
+def test_a_judge_that_turns_every_request_away_ends_the_run_in_a_sentence(
+    tmp_path, refusing_url, capfd
+):
     judge = ["--judge.backend", "custom", "--judge.model", "m", "--judge.url", f"{refusing_url}/v1"]
-    status, output = Started(tmp_path, [*IN_PROCESS, *judge]).end()
-    assert status == 1
+    run = in_this_process(tmp_path, *IN_PROCESS, *judge)
+    output = "".join(capfd.readouterr())
     assert "the judge turns requests away: HTTP 401: no such key. Check its key" in output
     assert "Traceback" not in output
-    run = read_run(tmp_path / "quickstart")
     assert "turns requests away" in run.summary["stopped"]
     assert run.metrics == []

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.quickstart_sft import QUICKSTART_SFT
+from rl.launch import main
 from rl.run.folder import read_run
 
 pytestmark = pytest.mark.slow
@@ -43,6 +45,26 @@ def finish(*args: str, status: int = 0, **options) -> str:
     output, _ = process.communicate(timeout=600)
     assert process.returncode == status, output
     return output
+
+
+@pytest.fixture
+def ended_here(capfd):
+    """Its exit status and all it says, in this process: torch is loaded once for all of them."""
+
+    def run(*args: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            main(QUICKSTART_SFT, prog="quickstart_sft", description=None, args=args)
+        output = "".join(capfd.readouterr())
+        return (
+            (1, f"{output}{end.value.code}")
+            if isinstance(end.value.code, str)
+            else (
+                end.value.code or 0,
+                output,
+            )
+        )
+
+    return run
 
 
 def steps_of(folder: Path) -> list[dict]:
@@ -123,6 +145,7 @@ def written(tmp_path: Path, *rows: dict) -> str:
 
 
 GOOD = [{"question": f"What is {n}?", "answer": f"It is {n}."} for n in range(20)]
+PLAIN_SMOLLM2 = ["--policy.model", "smollm2-135m", "--policy.chat-template", "None"]
 REASONED = [row | {"reasoning": "I count."} for row in GOOD]
 
 
@@ -131,30 +154,33 @@ REASONED = [row | {"reasoning": "I count."} for row in GOOD]
     [
         (GOOD, ["--data.fields", "answer=Respnse"], "no such column"),
         ([{"question": "Why?", "answer": "A", "reasoning": ""}] * 3, [], "'reasoning' is empty"),
-        (REASONED, ["--policy.model", "smollm2-135m"], "the chat template has no think block"),
-        (REASONED, ["--data.thinking", "False"], "data.thinking is False"),
+        (REASONED, PLAIN_SMOLLM2, "the chat template has no think block"),
         (GOOD, ["--sft.max-tokens", "9999"], "the model's window is 4096 tokens"),
         (GOOD, ["--data.train", "owner/name"], "cannot be had from the hub"),
         (GOOD, ["--sft.packing"], "would leak into one another"),
         (GOOD, ["--trl", "packing=true"], "this is set by --sft.packing"),
     ],
 )
-def test_bad_input_is_a_sentence(tmp_path, rows, args, said):
+def test_bad_input_is_a_sentence(ended_here, tmp_path, rows, args, said):
     data = written(tmp_path, *rows)
-    output = finish(*SMALL, "--out", str(tmp_path), "--data.train", data, *args, status=1)
+    status, output = ended_here(*SMALL, "--out", str(tmp_path), "--data.train", data, *args)
+    assert status == 1
     assert said in " ".join(output.split())
     assert "Traceback" not in output
 
 
-def test_rows_that_cannot_be_learnt_are_counted_and_named_by_their_lines(tmp_path):
+def test_rows_that_cannot_be_learnt_are_counted_and_named_by_their_lines(ended_here, tmp_path):
     rows = [*GOOD, {"question": "Why?"}, {"question": "Long?", "answer": "word " * 200}]
     data = written(tmp_path, *rows)
-    output = finish(
+    status, output = ended_here(
         *SMALL, "--out", str(tmp_path), "--data.train", data, "--data.heldout", "sample"
     )
-    assert "left out 2 of 22 rows: 1 broken" in output
+    assert status == 0
+    assert "left out 2 of 22 rows: " in output
+    assert "1 broken (" in output
+    assert "1 too long (" in output
     left_out = (tmp_path / "quickstart-sft" / "left_out.jsonl").read_text().splitlines()
-    assert [json.loads(line)["where"].rpartition(" ")[2] for line in left_out] == ["21", "22"]
+    assert {json.loads(line)["where"].rpartition(" ")[2] for line in left_out} == {"21", "22"}
 
 
 def test_a_disk_that_takes_no_checkpoint_is_a_sentence_and_what_is_there_stays(tmp_path):
