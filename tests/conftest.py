@@ -32,6 +32,11 @@ def _refuse_outside(sock: socket.socket, address: object) -> None:
         raise PermissionError(f"tests may only reach loopback, not {host}")
 
 
+def pytest_collection_modifyitems(items):
+    """Long ones first: two workers then end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _only_loopback():
     def connect(sock, address):

@@ -226,8 +226,9 @@ def test_nothing_outlives_a_run_that_is_ended_while_vllm_starts(tmp_path, how):
 
 @pytest.mark.xdist_group("vllm")
 @pytest.mark.skipif(why_no_vllm() is not None, reason=f"{why_no_vllm()}")
-def test_a_vllm_that_dies_at_start_is_one_sentence_with_a_way_out(tmp_path):
-    started = Started(tmp_path, [*SMALL, "--rollout.cache-gib", "4000"])
+def test_a_vllm_that_dies_at_start_is_one_sentence_with_a_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", str(tmp_path / "nothing"))
+    started = Started(tmp_path, SMALL)
     status, output = started.end()
     assert status == 1
     assert "vLLM ended at start" in output
