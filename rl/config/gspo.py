@@ -10,7 +10,7 @@ from judges.config import JudgeConfig, above, at_least
 from rewards.config import RewardConfig
 from rl.config.shared import Preset, RunConfig
 from rl.gspo.refusals import TRL, check_on_policy, check_reference
-from rl.trl_names import TrlTable
+from rl.trl_settings import TrlTable
 
 
 @dataclass(frozen=True, kw_only=True)

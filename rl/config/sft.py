@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from judges.config import above, at_least
 from rl.config.shared import RunConfig
 from rl.sft.refusals import TRL
-from rl.trl_names import TrlTable
+from rl.trl_settings import TrlTable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import tyro
 
 from judges.config import at_least
 from rl.names import did_you_mean
-from rl.trl_names import TrlTable
+from rl.trl_settings import TrlTable
 
 FIELDS = (
     *("question", "reasoning", "answer", "aliases"),

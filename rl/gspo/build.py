@@ -13,8 +13,9 @@ import torch
 from rl.config.gspo import GSPOConfig
 from rl.gspo.generation import NextGeneration
 from rl.gspo.head import refuse_adapted_head
-from rl.gspo.refusals import check_batch, check_trl
+from rl.gspo.refusals import TRL, check_batch
 from rl.gspo.trainer import OnCheckpoint, OnGeneration, make_trainer_class
+from rl.trl_settings import common_arguments
 
 
 def build_trainer(
@@ -42,7 +43,7 @@ def build_trainer(
 
     refuse_adapted_head(policy.model)
     overrides = dict(trl_overrides or {})
-    check_trl(overrides)
+    TRL.check(overrides)
     ranks = PartialState(cpu=not torch.cuda.is_available()).num_processes
     check_batch(gspo, ranks=ranks)
     arguments = trl_arguments(
@@ -93,10 +94,14 @@ def trl_arguments(
     bf16: bool,
 ) -> dict[str, Any]:
     micro_batches = gspo.rows // (ranks * gspo.minibatches * gspo.micro_batch_rows)
-    return {
-        "output_dir": str(output_dir),
-        "seed": seed,
-        "data_seed": seed,
+    common = common_arguments(
+        output_dir=output_dir,
+        seed=seed,
+        save_steps=save_every * gspo.minibatches,
+        bf16=bf16,
+        has_cuda=torch.cuda.is_available(),
+    )
+    return common | {
         # The shape of a generation.
         "max_steps": gspo.generations * gspo.minibatches,
         "num_generations": gspo.group_size,
@@ -105,21 +110,14 @@ def trl_arguments(
         "steps_per_generation": gspo.minibatches * micro_batches,
         "num_iterations": 1,
         "max_completion_length": max_new_tokens,
-        "shuffle_dataset": False,
         "remove_unused_columns": False,
-        "dataloader_num_workers": 0,
         # A resumed run knows its next generation from its step; no rows have to be gone through.
         "ignore_data_skip": True,
-        # The optimizer.
-        "optim": "adamw_torch",
+        # The pace.
         "learning_rate": gspo.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": gspo.warmup_steps,
         "weight_decay": 0.0,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0,
         # The objective. The update is ours; these keep the parent from warning about its own.
         "loss_type": "grpo",
         "importance_sampling_level": "sequence",
@@ -142,22 +140,5 @@ def trl_arguments(
         "min_p": None,
         "repetition_penalty": 1.0,
         "use_vllm": False,
-        # The machine.
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": bf16,
-        "fp16": False,
-        "gradient_checkpointing": False,
-        "ddp_find_unused_parameters": False,
-        # Logging is ours. HF's must still run each step: it hands us the gradient's norm.
-        "report_to": "none",
-        "logging_strategy": "steps",
-        "logging_steps": 1,
-        "logging_first_step": False,
-        "logging_nan_inf_filter": False,
-        "disable_tqdm": True,
-        "log_level_replica": "passive",
         "log_completions": False,
-        "eval_strategy": "no",
-        "save_strategy": "steps" if save_every else "no",
-        "save_steps": max(save_every, 1) * gspo.minibatches,
     }

@@ -3,10 +3,9 @@
 Pure functions of plain values, without torch, so that a config is refused before anything loads.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
-from rl.trl_names import TrlTable
+from rl.trl_settings import TrlTable
 
 
 class BatchSettings(Protocol):
@@ -92,9 +91,13 @@ def check_reference(
         )
 
 
+def _largest_divisor(whole: int, at_most: int) -> int:
+    return next(part for part in range(min(at_most, whole), 0, -1) if whole % part == 0)
+
+
 _NO_EFFECT = "nothing here reads it"
 _BIASED = "a cut sampling distribution biases every ratio; sample with --rollout.temperature"
-_REFUSED: Mapping[str, str] = {
+_REFUSED = {
     "delta": "the window is --gspo.clip-low and --gspo.clip-high",
     "disable_dropout": "dropout moves ratios further than the clip window is wide, and 25 to 50 %"
     " of sequences clip with no training at all",
@@ -120,26 +123,19 @@ _REFUSED: Mapping[str, str] = {
 _LOSSES = {"grpo": "sequence", "dr_grpo": "dr_grpo"}
 
 
-def check_trl(overrides: Mapping[str, object]) -> None:
-    """`--trl name=value` may say anything that would still mean something here."""
-    for name, value in overrides.items():
-        if name == "loss_type":
-            ours = _LOSSES.get(str(value))
-            way_out = (
-                f"Type --gspo.aggregation {ours}"
-                if ours
-                else "It weighs sequences by their length within a batch, which is not GSPO. Type"
-                " --gspo.aggregation sequence, or dr_grpo to weigh by length by name"
-            )
-            raise ValueError(f"--trl loss_type={value}: the loss is not TRL's. {way_out}")
-        if name in _REFUSED:
-            raise ValueError(f"--trl {name}={value}: {_REFUSED[name]}. Leave it out")
-        if name.startswith(("vllm_", "sapo_", "vespo_")):
-            raise ValueError(f"--trl {name}={value}: {_NO_EFFECT}. Leave it out")
-
-
-def _largest_divisor(whole: int, at_most: int) -> int:
-    return next(part for part in range(min(at_most, whole), 0, -1) if whole % part == 0)
+def _refused_value(name: str, value: object) -> str | None:
+    if name == "loss_type":
+        ours = _LOSSES.get(str(value))
+        way_out = (
+            f"Type --gspo.aggregation {ours}"
+            if ours
+            else "It weighs sequences by their length within a batch, which is not GSPO. Type"
+            " --gspo.aggregation sequence, or dr_grpo to weigh by length by name"
+        )
+        return f"the loss is not TRL's. {way_out}"
+    if name.startswith(("vllm_", "sapo_", "vespo_")):
+        return f"{_NO_EFFECT}. Leave it out"
+    return None
 
 
 _OURS = {
@@ -158,9 +154,10 @@ _OURS = {
     "max_completion_length": "--rollout.max-new-tokens",
     "temperature": "--rollout.temperature",
     "mask_truncated_completions": "--gspo.truncated",
+    "gradient_checkpointing": "--policy.gradient-checkpointing",
     "output_dir": "--out and --name",
     "report_to": "--tracking.mode",
     "seed": "--seed",
     "use_vllm": "--rollout.engine",
 }
-TRL = TrlTable(config="grpo_config", ours=_OURS, check=check_trl)
+TRL = TrlTable(config="grpo_config", ours=_OURS, refused=_REFUSED, refused_value=_refused_value)

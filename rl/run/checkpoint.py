@@ -6,7 +6,6 @@ was cut short keeps no name, what was damaged later fails its sums: the one befo
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl.policy.files import sha256
+from rl.policy.load import Policy
 from rl.refusal import Refusal
 
 KEPT = 2
@@ -82,10 +83,20 @@ class Checkpoints:
         return sorted(self.root.glob(f"{self._unit}-*"))
 
 
+def train_from(checkpoint: Checkpoint | None, trainer: Any, policy: Policy, *, length: int) -> None:
+    """To the end, from the checkpoint if there is one."""
+    if checkpoint is None:
+        trainer.train()
+    elif checkpoint.done < length:
+        trainer.train(resume_from_checkpoint=str(checkpoint.folder))
+    else:  # only what comes after training was still to do
+        policy.load_adapter(checkpoint.folder)
+
+
 def _opened(folder: Path) -> Checkpoint:
     try:
         sums = json.loads((folder / _SUMS).read_text())
-        torn = [name for name, digest in sums.items() if _sum(folder / name) != digest]
+        torn = [name for name, digest in sums.items() if sha256(folder / name) != digest]
         state = json.loads((folder / _STATE).read_text())
         known = sums and isinstance(state["done"], int)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -102,12 +113,7 @@ def _score(folder: Path) -> float:
     return -float("inf")
 
 
-def _sum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _sum_and_sync(file: Path) -> str:
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
-    return _sum(file)
+    return sha256(file)

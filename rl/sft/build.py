@@ -12,8 +12,9 @@ from rl.config.sft import SFTConfig
 from rl.refusal import Refusal
 from rl.sft.batches import Batches
 from rl.sft.packing import refuse_leaking
-from rl.sft.refusals import check_trl
+from rl.sft.refusals import TRL
 from rl.sft.trainer import OnCheckpoint, OnStep, make_trainer_class
+from rl.trl_settings import common_arguments
 
 
 def check_batch(sft: SFTConfig, *, ranks: int) -> None:
@@ -47,7 +48,7 @@ def build_trainer(
     from transformers import PrinterCallback
 
     overrides = dict(trl_overrides or {})
-    check_trl(overrides)
+    TRL.check(overrides)
     if sft.packing:
         refuse_leaking(policy.model, model_name=policy.loaded.source)
     arguments = trl_arguments(
@@ -86,10 +87,10 @@ def trl_arguments(
     has_cuda: bool,
 ) -> dict[str, Any]:
     check_batch(sft, ranks=ranks)
-    return {
-        "output_dir": str(output_dir),
-        "seed": seed,
-        "data_seed": seed,
+    common = common_arguments(
+        output_dir=output_dir, seed=seed, save_steps=save_every, bf16=bf16, has_cuda=has_cuda
+    )
+    return common | {
         # Rows come as tokens with their labels, in the order they are learnt from.
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
@@ -99,10 +100,8 @@ def trl_arguments(
         "completion_only_loss": False,
         "assistant_only_loss": False,
         "pad_to_multiple_of": None,
-        "shuffle_dataset": False,
         "train_sampling_strategy": "sequential",
         "remove_unused_columns": True,
-        "dataloader_num_workers": 0,
         "dataloader_drop_last": False,
         "ignore_data_skip": False,
         # The shape of a step.
@@ -110,38 +109,16 @@ def trl_arguments(
         "per_device_train_batch_size": sft.micro_batch_rows,
         "gradient_accumulation_steps": sft.batch_rows // (sft.micro_batch_rows * ranks),
         "average_tokens_across_devices": True,
-        # The optimizer.
-        "optim": "adamw_torch",
+        # The pace.
         "learning_rate": sft.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.schedule, sft.schedule),
         "warmup_steps": math.ceil(sft.warmup_share * steps),
         "weight_decay": sft.weight_decay,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0,
         # The objective.
         "loss_type": "nll",
         "label_smoothing_factor": 0.0,
         "neftune_noise_alpha": None,
         "use_liger_kernel": False,
-        # The machine.
-        "use_cpu": not has_cuda,
-        "bf16": bf16,
-        "fp16": False,
-        "gradient_checkpointing": False,
         "activation_offloading": False,
-        "ddp_find_unused_parameters": False,
-        # Logging is ours. HF's must still run each step: it hands us loss and gradient norm.
-        "report_to": "none",
-        "logging_strategy": "steps",
-        "logging_steps": 1,
-        "logging_first_step": False,
-        "logging_nan_inf_filter": False,
-        "disable_tqdm": True,
-        "log_level_replica": "passive",
-        "eval_strategy": "no",
         "load_best_model_at_end": False,
-        "save_strategy": "steps" if save_every else "no",
-        "save_steps": max(save_every, 1),
     }

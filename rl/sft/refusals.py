@@ -1,9 +1,6 @@
 """TRL's settings that a run may not be given, each with what to type instead. Without torch."""
 
-from collections.abc import Mapping
-
-from rl.refusal import Refusal
-from rl.trl_names import TrlTable
+from rl.trl_settings import TrlTable
 
 _OURS = {
     "learning_rate": "--sft.learning-rate",
@@ -18,12 +15,13 @@ _OURS = {
     "num_train_epochs": "--sft.epochs",
     "eval_steps": "--evaluate-every",
     "save_steps": "--save-every",
+    "gradient_checkpointing": "--policy.gradient-checkpointing",
     "output_dir": "--out and --name",
     "report_to": "--tracking.mode",
     "seed": "--seed",
 }
 _RENDERED = "rows come to the trainer as tokens, with what is learnt decided by position"
-_REFUSED: Mapping[str, str] = {
+_REFUSED = {
     "assistant_only_loss": _RENDERED,
     "completion_only_loss": _RENDERED,
     "chat_template_path": _RENDERED,
@@ -46,12 +44,4 @@ _REFUSED: Mapping[str, str] = {
     "load_best_model_at_end": "the best adapter is kept anyway, with --evaluate-every",
 }
 
-
-def check_trl(overrides: Mapping[str, object]) -> None:
-    """`--trl name=value` may say anything that would still mean something here."""
-    for name, value in overrides.items():
-        if name in _REFUSED:
-            raise Refusal(f"--trl {name}={value}: {_REFUSED[name]}. Leave it out")
-
-
-TRL = TrlTable(config="sft_config", ours=_OURS, check=check_trl)
+TRL = TrlTable(config="sft_config", ours=_OURS, refused=_REFUSED)

@@ -10,8 +10,9 @@ from typing import Any
 
 from rl.data.examples import Example
 from rl.data.rows import prompt_ids, thinking_options
+from rl.policy.thinking import THINK, has_think_block
 
-THINK, END_OF_THINK = "<think>\n", "\n</think>\n\n"
+END_OF_THINK = "\n</think>\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +94,6 @@ def _renderer(tokenizer: Any, thinking: bool | None) -> Callable[[Example], Toke
         )
 
     return render
-
-
-def has_think_block(tokenizer: Any) -> bool:
-    """Whether the chat template knows of reasoning: told to think or not, it prompts otherwise."""
-    asked = [{"role": "user", "content": "?"}]
-
-    def prompt(thinking: bool) -> str:
-        return _text(tokenizer, asked, thinking, add_generation_prompt=True)
-
-    return prompt(True) != prompt(False) or prompt(True).endswith(THINK)
 
 
 def _check_thinking(example: Example, thinking: bool | None, *, can_think: bool) -> None:

@@ -10,7 +10,7 @@ from rl.policy.load import Policy, load_policy
 from rl.rollout.background import Background
 from rl.rollout.sampler import open_sampler
 from rl.run.checked import check
-from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
 from rl.run.lifecycle import OpenRun
 from rl.run.preflight import gspo_of, with_ledger
 from rl.run.ranks import Ranks
@@ -56,7 +56,7 @@ class GSPOStage:
             session.ask_heldout("before")
         ranks.share()
         try:
-            self._train(trainer, sampler.policy, run.checkpoint)
+            train_from(run.checkpoint, trainer, sampler.policy, length=self.length)
             session.ask_heldout("after")
         finally:
             sampler.policy.save_adapter(run.log.folder / "adapter")
@@ -74,16 +74,7 @@ class GSPOStage:
             on_generation=ranks.from_first(None),
         )
         ranks.share()
-        self._train(trainer, policy, checkpoint)
-
-    def _train(self, trainer: Any, policy: Policy, checkpoint: Checkpoint | None) -> None:
-        """From the checkpoint, if there is one, to the end."""
-        if checkpoint is None:
-            trainer.train()
-        elif checkpoint.done < self.length:
-            trainer.train(resume_from_checkpoint=str(checkpoint.folder))
-        else:  # only what comes after training was still to do
-            policy.load_adapter(checkpoint.folder)
+        train_from(checkpoint, trainer, policy, length=self.length)
 
     def _trainer(self, policy: Policy, checkpoints: Checkpoints, **calls: Any) -> Any:
         from rl.gspo.build import build_trainer

@@ -13,7 +13,7 @@ from rl.policy.load import Policy, context_window, has_cuda, load_policy, load_t
 from rl.policy.memory import said_of_memory
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
-from rl.run.checkpoint import Checkpoint, Checkpoints
+from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
 from rl.run.folder import HeldoutMoment
 from rl.run.lifecycle import OpenRun
 from rl.run.ranks import Ranks, rank_count, say
@@ -127,11 +127,7 @@ class SFTStage:
             before = trainer.heldout_loss()
             if record and before is not None:
                 record.before(before)
-            trainer.train()
-        elif checkpoint.done < self.length:
-            trainer.train(resume_from_checkpoint=str(checkpoint.folder))
-        else:  # only what comes after training was still to do
-            policy.load_adapter(checkpoint.folder)
+        train_from(checkpoint, trainer, policy, length=self.length)
         if record and (best := checkpoints.best()):
             record.kept(best)
 

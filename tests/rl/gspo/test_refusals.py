@@ -7,11 +7,11 @@ import pytest
 
 from rl.config.gspo import GSPOConfig, GSPORun
 from rl.gspo.refusals import (
+    TRL,
     check_batch,
     check_data,
     check_on_policy,
     check_reference,
-    check_trl,
 )
 from rl.run.preflight import outlook
 
@@ -49,10 +49,10 @@ def test_a_target_that_cannot_be_steered_to_is_refused():
 
 @pytest.mark.parametrize("loss_type", ["dapo", "bnpo", "luspo", "cispo"])
 def test_a_loss_that_weighs_by_length_must_be_asked_for_by_name(loss_type):
-    text = refusal(check_trl, {"loss_type": loss_type})
+    text = refusal(TRL.check, {"loss_type": loss_type})
     assert "length" in text
     assert "--gspo.aggregation sequence" in text
-    assert "--gspo.aggregation dr_grpo" in refusal(check_trl, {"loss_type": "dr_grpo"})
+    assert "--gspo.aggregation dr_grpo" in refusal(TRL.check, {"loss_type": "dr_grpo"})
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_a_loss_that_weighs_by_length_must_be_asked_for_by_name(loss_type):
     ],
 )
 def test_trl_settings_that_harm_or_do_nothing_are_refused(name, value, why):
-    text = refusal(check_trl, {name: value})
+    text = refusal(TRL.check, {name: value})
     assert f"{name}={value}" in text
     assert why in text
 
 
 def test_trl_settings_that_mean_something_pass():
-    check_trl({"weight_decay": 0.1, "gradient_checkpointing": True, "adam_beta2": 0.95})
+    TRL.check({"weight_decay": 0.1, "gradient_checkpointing": True, "adam_beta2": 0.95})
 
 
 def test_processes_that_would_split_groups_are_refused():
