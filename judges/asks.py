@@ -1,13 +1,11 @@
 """What a judge is asked about a request: for a verdict, for claims, for an entry of a line-up."""
 
-import secrets
-
 from judges.client.backends import Backend
 from judges.client.features import Features
 from judges.client.wire import Ask, in_its_format
 from judges.config import JudgeConfig
 from judges.rubric.lineup import Lineup, lineup_prompt, lineup_schema
-from judges.rubric.prompt import commitment_prompt, grading_prompt
+from judges.rubric.prompt import commitment_prompt, fence_of, grading_prompt
 from judges.rubric.reply import CLAIMS_SCHEMA, verdict_schema
 from judges.rubric.rubric import Rubric
 from judges.verdict import JudgeRequest, Usage
@@ -19,6 +17,7 @@ def verdict_ask(
     config: JudgeConfig,
     *,
     key: str = "",
+    secret: str = "",
     claims: str = "",
     sample: int = 0,
 ) -> Ask:
@@ -26,7 +25,7 @@ def verdict_ask(
         key=key,
         request=request,
         prompt=lambda grading: grading_prompt(
-            request, rubric, grading, defences=config.defences, claims=claims
+            request, rubric, grading, defences=config.defences, secret=secret, claims=claims
         ),
         schema=verdict_schema(rubric),
         temperature=config.sampling_temperature,
@@ -46,8 +45,10 @@ def claims_ask(request: JudgeRequest, rubric: Rubric, config: JudgeConfig, *, ke
     )
 
 
-def entry_ask(request: JudgeRequest, lineup: Lineup, config: JudgeConfig, *, key: str = "") -> Ask:
-    fence = secrets.token_hex(4)
+def entry_ask(
+    request: JudgeRequest, lineup: Lineup, config: JudgeConfig, *, key: str = "", secret: str = ""
+) -> Ask:
+    fence = fence_of(request, secret)
     return Ask(
         key=key,
         request=request,

@@ -42,7 +42,7 @@ class JudgeConfig:
     lineup: bool = False
     """Before an answer earns anything: which entry of a list is it? The truth is not marked."""
     defences: bool = True
-    """Random fences and neutralised delimiters. Off only to measure what they do."""
+    """Secret fences and neutralised delimiters. Off only to measure what they do."""
 
     panel: tuple[str, ...] = ()
     """Further judges, each `backend[:model][@url]`, that vote beside the first."""

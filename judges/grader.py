@@ -27,11 +27,13 @@ CLAIMS_KEPT = 4096
 
 
 class Grader:
-    def __init__(self, chat: Chat, rubric: Rubric, config: JudgeConfig) -> None:
+    def __init__(self, chat: Chat, rubric: Rubric, config: JudgeConfig, secret: str) -> None:
+        """Of the `secret` are made the fences that no answer can guess."""
         self.chat = chat
         self._setup = chat.books.setup
         self._rubric = rubric
         self._config = config
+        self._secret = secret
         self._claims: dict[str, str] = {}
 
     def holds(self, request: JudgeRequest) -> bool:
@@ -45,7 +47,13 @@ class Grader:
         config = self._config
         claims = await self._committed(request, deadline) if config.commit_first else ""
         key = self._setup.key(request, sample=sample)
-        ask = verdict_ask(request, self._rubric, config, key=key, claims=claims, sample=sample)
+        ask = verdict_ask(
+            *(request, self._rubric, config),
+            key=key,
+            secret=self._secret,
+            claims=claims,
+            sample=sample,
+        )
         answer = await self.chat.ask(ask, self._read, deadline)
         scored = replace(
             answer.said,
@@ -98,5 +106,5 @@ class Grader:
     ) -> Answer[float]:
         lineup = line_up(request, number)
         key = self._setup.key(request, sample=lineup.name)
-        ask = entry_ask(request, lineup, self._config, key=key)
+        ask = entry_ask(request, lineup, self._config, key=key, secret=self._secret)
         return await self.chat.ask(ask, lambda reply: truth_share(reply, lineup), deadline)

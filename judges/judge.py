@@ -11,6 +11,7 @@ from judges.client.backends import chains_of
 from judges.client.budget import Budget
 from judges.client.chat import Chat
 from judges.client.http import Transport
+from judges.client.ledger import new_secret
 from judges.config import JudgeConfig
 from judges.grader import Grader
 from judges.opening import Shared, check, open_grader, open_ledger
@@ -64,6 +65,7 @@ class Judge:
                 rubric=self.rubric,
                 transport=await stack.enter_async_context(Transport()),
                 ledger=ledger,
+                secret=ledger.secret if ledger else new_secret(),
                 budget=Budget(
                     max_calls=config.max_calls,
                     max_tokens=config.max_tokens,

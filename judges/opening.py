@@ -34,6 +34,7 @@ class Shared:
     transport: Transport
     ledger: Ledger | None
     budget: Budget
+    secret: str
     children: list[ChildServer] = field(default_factory=list[ChildServer])
 
 
@@ -88,7 +89,7 @@ async def open_grader(config: JudgeConfig, shared: Shared, stack: AsyncExitStack
         retries=config.retries,
         hedge_share=config.hedge_share,
     )
-    return Grader(chat, shared.rubric, config)
+    return Grader(chat, shared.rubric, config, shared.secret)
 
 
 async def _start_server(

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import json
 import math
+import secrets
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setups (
     id TEXT PRIMARY KEY, model TEXT, url TEXT, rubric TEXT, template TEXT, sampling TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), secret TEXT);
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT, setup TEXT, request TEXT,
     reply TEXT, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, usd REAL,
@@ -116,6 +118,7 @@ class Ledger:
         self._writer = _open(self.path)
         self._writer.executescript(_SCHEMA)
         self._reader = _open(self.path)
+        self.secret = self._kept_secret()
         # Kept here and not in an index: keys are random, and each would rewrite a page of its own.
         rows = self._reader.execute("SELECT key, seq FROM events WHERE kind = 'scored'")
         self._seq_by_key: dict[str, int] = dict(rows.fetchall())
@@ -129,6 +132,13 @@ class Ledger:
             self._thread.shutdown()
             self._writer.close()
             self._reader.close()
+
+    def _kept_secret(self) -> str:
+        """The run's own, drawn once: a run that goes on shows its judge the same prompts."""
+        while (row := self._reader.execute("SELECT secret FROM run").fetchone()) is None:
+            self._reader.execute("INSERT OR IGNORE INTO run VALUES (1, ?)", (new_secret(),))
+        (secret,) = row
+        return secret
 
     def register(self, setup: Setup) -> None:
         """Once for each judge, before its first row."""
@@ -249,6 +259,10 @@ class Ledger:
 def _insert(rows: int) -> str:
     row = f"({','.join('?' * len(_Row._fields))})"
     return f"INSERT INTO events ({','.join(_Row._fields)}) VALUES {','.join([row] * rows)}"
+
+
+def new_secret() -> str:
+    return secrets.token_hex(16)
 
 
 def _retrieved(saved: asyncio.Future[None]) -> None:

@@ -1,14 +1,14 @@
 """From a request to what a judge reads, and back.
 
 The candidate's answer is data written by someone who wants a high score. It stands last, so that
-the prompt of a whole group shares its beginning, between lines that carry a random number drawn for
-this one request. What could pass for a delimiter, a chat template's tag or invisible ink is made
-harmless before it goes in.
+the prompt of a whole group shares its beginning, between lines that carry a number made of the
+request and the run's secret: the same each time, and nobody's to guess. What could pass for a
+delimiter, a chat template's tag or invisible ink is made harmless before it goes in.
 """
 
 import hashlib
+import hmac
 import re
-import secrets
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -16,7 +16,8 @@ from judges.config import Grading
 from judges.rubric.rubric import Rubric
 from judges.verdict import JudgeRequest
 
-UNDEFENDED_FENCE = "0" * 16
+FENCE_DIGITS = 8
+UNDEFENDED_FENCE = "0" * FENCE_DIGITS
 
 # Formatting, control, private-use and surrogate code points, and letters that draw nothing.
 _INVISIBLE = re.compile(
@@ -68,12 +69,22 @@ class Asked:
     answer: str | None
 
 
+def fence_of(request: JudgeRequest, secret: str) -> str:
+    return hmac.digest(secret.encode(), repr(request).encode(), "sha256").hex()[:FENCE_DIGITS]
+
+
 def grading_prompt(
-    request: JudgeRequest, rubric: Rubric, grading: Grading, *, defences: bool, claims: str = ""
+    request: JudgeRequest,
+    rubric: Rubric,
+    grading: Grading,
+    *,
+    defences: bool,
+    secret: str = "",
+    claims: str = "",
 ) -> Prompt:
     rubric = rubric.in_language(request.lang)
     words = rubric.template
-    fence = secrets.token_hex(8) if defences else UNDEFENDED_FENCE
+    fence = fence_of(request, secret) if defences else UNDEFENDED_FENCE
     answer = neutralise(request.answer) if defences else _encodable(request.answer)
     reference = _reference(request.question, request.truth, request.aliases, claims)
     parts = [reference, words.answer.replace("{fence}", fence)]
@@ -120,7 +131,7 @@ def _reference(question: str, truth: str, aliases: tuple[str, ...], claims: str 
         blocks["also accepted"] = "\n".join(one_line(alias) for alias in aliases)
     if claims:
         blocks["look for"] = neutralise(claims)
-    fence = hashlib.sha256("\0".join(blocks.values()).encode()).hexdigest()[:16]
+    fence = hashlib.sha256("\0".join(blocks.values()).encode()).hexdigest()[:FENCE_DIGITS]
     return "\n\n".join(
         f"[[{name} {fence}]]\n{text}\n[[/{name} {fence}]]" for name, text in blocks.items()
     )
@@ -135,6 +146,7 @@ def _encodable(text: str) -> str:
 
 
 _BLOCK = r"\[\[%s (?P<fence>%s)\]\]\n(?P<text>.*?)\n\[\[/%s (?P=fence)\]\]"
+_A_FENCE = "[0-9a-f]+"
 
 
 def _find_block(name: str, fence: str, user: str, start: int = 0) -> re.Match[str] | None:
@@ -143,7 +155,7 @@ def _find_block(name: str, fence: str, user: str, start: int = 0) -> re.Match[st
 
 def read_user_message(user: str) -> Asked:
     """The inverse of the prompts above: what a judge that follows the rules sees in them."""
-    question = _find_block("question", "[0-9a-f]{16}", user)
+    question = _find_block("question", _A_FENCE, user)
     if question is None or question.start() != 0:
         raise ValueError("not a grading prompt: it does not begin with a [[question ...]] block")
     fence = question["fence"]
@@ -154,7 +166,7 @@ def read_user_message(user: str) -> Asked:
     aliases = _find_block("also accepted", fence, user, end)
     end = aliases.end() if aliases else end
     claims = _find_block("look for", fence, user, end)
-    answer = _find_block("answer", "[0-9a-f]{16}", user, claims.end() if claims else end)
+    answer = _find_block("answer", _A_FENCE, user, claims.end() if claims else end)
     return Asked(
         question=question["text"],
         truth=truth["text"],
