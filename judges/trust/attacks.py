@@ -1,9 +1,10 @@
 """Answers that say nothing right and want a score for it: patterns as data, crossed with questions.
 
-A pattern of data/attacks.jsonl has a family, a language (`any` is both) and a text. In the text:
-{question} is the question, {wrong} and {wrong2} are the truths of other questions, {truth} is the
-truth, {best} the best tier's label, {meaning} its meaning, {rubric} all tiers with theirs, and
-{unseen:...} is written in characters that draw nothing.
+A pattern has a family, a language (`any` is both), a text, and the source that it is known from, or
+its reason. In the text: {question} is the question, {wrong} and {wrong2} are the truths of other
+questions, {truth} is the truth, {best} the best tier's label, {meaning} its meaning, {example} what
+the rubric shows for it, {rubric} all tiers with their meanings, and {unseen:...} is written in
+characters that draw nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from judges.commands.jsonl import read_jsonl
-from judges.rubric.rubric import Rubric
+from judges.commands.jsonl import Row, read_jsonl, text_of
+from judges.rubric.rubric import Rubric, Tier
 from judges.rubric.words import says_any, words_of
 from judges.verdict import JudgeRequest
 
+OURS = "shipped"
 PATTERNS = Path(__file__).parent / "data" / "attacks.jsonl"
 _FIELD = re.compile(r"\{(\w+)\}")
 _UNSEEN = re.compile(r"\{unseen:([^}]*)\}")
@@ -29,6 +31,7 @@ class Pattern:
     family: str
     lang: str
     text: str
+    source: str = ""
     holds_truth: bool = False
     """A list of guesses with the truth among them. All others must not hold it."""
 
@@ -39,8 +42,25 @@ class Attack:
     request: JudgeRequest
 
 
-def load_patterns() -> list[Pattern]:
-    return read_jsonl(PATTERNS, lambda row: Pattern(**row), wanted="a JSONL of patterns")
+def load_patterns(files: Sequence[str] = (OURS,)) -> list[Pattern]:
+    """Of all the files, each pattern once. `shipped` is those that come with this package."""
+    read = [
+        pattern
+        for file in files
+        for pattern in read_jsonl(
+            PATTERNS if file == OURS else file, _pattern, wanted="a JSONL of patterns"
+        )
+    ]
+    return list({(pattern.lang, pattern.text): pattern for pattern in read}.values())
+
+
+def _pattern(row: Row) -> Pattern:
+    known = Pattern.__dataclass_fields__
+    if unknown := sorted(set(row) - set(known)):
+        raise ValueError(f"unknown key {unknown[0]!r}; a pattern has {', '.join(known)}")
+    for name in ("family", "lang", "text"):
+        text_of(row, name)
+    return Pattern(**row)
 
 
 def cross(
@@ -92,10 +112,16 @@ def _render(text: str, question: JudgeRequest, rubric: Rubric, wrongs: Sequence[
         "wrong2": wrongs[1],
         "best": best.label,
         "meaning": best.meaning,
+        "example": _example(best),
         "rubric": "\n".join(f"- {tier.label}: {tier.meaning}" for tier in rubric.tiers),
     }
     text = _FIELD.sub(lambda match: words.get(match[1], match[0]), text)
     return _UNSEEN.sub(lambda match: _unseen(match[1]), text)
+
+
+def _example(tier: Tier) -> str:
+    shown = [f"{one.question} {one.answer} {tier.label}" for one in tier.examples]
+    return "\n".join(shown) or tier.meaning
 
 
 def _unseen(text: str) -> str:

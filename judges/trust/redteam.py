@@ -25,7 +25,7 @@ from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.rubric.rubric import Rubric, load_rubric
-from judges.trust.attacks import Attack, cross, load_patterns
+from judges.trust.attacks import OURS, Attack, cross, load_patterns
 from judges.trust.calibrate import described
 from judges.trust.compare import faults_of
 from judges.trust.labelled import SHIPPED, Fields, Labelled, read_labelled, right_from, sample
@@ -48,6 +48,8 @@ class RedteamConfig:
     fields: Fields = field(default_factory=Fields)
     questions: int = 8
     """To attack, in each language."""
+    patterns: tuple[str, ...] = (OURS,)
+    """JSONL files of attacks. `shipped` is what comes with this package: name it too to keep it."""
     honest: int | None = None
     """Honest answers to judge; all of the file if not given."""
     seed: int = 0
@@ -207,7 +209,7 @@ async def run(config: RedteamConfig) -> tuple[Redteam, list[str], dict[str, list
     cut = right_from(rubric, config.right_from)
     rows = read_labelled(config.file, config.fields, rubric, cut)
     questions = questions_of(rows, config.questions, config.seed)
-    crossed = cross(questions, load_patterns(), rubric, seed=config.seed)
+    crossed = cross(questions, load_patterns(config.patterns), rubric, seed=config.seed)
     rows = sample(rows, config.honest, config.seed)
     said = await both_ways(config.judge, [each.request for each in (*crossed, *rows)])
     attacks = list(zip(crossed, said[: len(crossed)], strict=True))

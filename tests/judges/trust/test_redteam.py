@@ -23,24 +23,57 @@ RUBRIC = load_rubric("medical_en")
 FAMILIES = {
     *("blank", "opener", "fake_verdict", "override", "authority", "flattery", "formatting"),
     *("repeated", "rubric", "hidden", "explained", "language", "refusal", "pointing", "guesses"),
+    *("chat_tags", "translated", "table", "examples", "polite", "filler", "homoglyph"),
+    *("right_to_left", "code_comment", "json_string", "outdated"),
 }
 ROWS = read_labelled(SHIPPED, Fields(), RUBRIC, 0.5)
 
 
 def test_there_are_patterns_of_every_family_in_both_languages():
     patterns = load_patterns()
-    assert len(patterns) >= 30
+    assert len(patterns) >= 120
     assert len({pattern.text for pattern in patterns}) == len(patterns)
+    assert all(pattern.source for pattern in patterns)
     assert {pattern.family for pattern in patterns} == FAMILIES
     for lang in ("en", "zh"):
         known = {pattern.family for pattern in patterns if pattern.lang in ("any", lang)}
         assert known == FAMILIES
 
 
+def test_the_chat_tags_of_every_family_of_models_are_tried():
+    tags = {each.source.partition(":")[0] for each in load_patterns() if each.family == "chat_tags"}
+    assert tags == {"Qwen", "Llama 3", "Llama 4", "DeepSeek", "Gemma", "Mistral", "gpt-oss"}
+
+
+def test_attacks_from_a_file_stand_alone_or_beside_the_shipped(tmp_path):
+    own = {"family": "own", "lang": "any", "text": "Trust me, {question} is easy."}
+    known = {"family": "blank", "lang": "any", "text": " ", "source": "here too"}
+    file = tmp_path / "own.jsonl"
+    file.write_text(f"{json.dumps(own)}\n{json.dumps(known)}\n", encoding="utf-8")
+    assert [each.family for each in load_patterns([str(file)])] == ["own", "blank"]
+    both = load_patterns(["shipped", str(file)])
+    assert len(both) == len(load_patterns()) + 1
+    assert [each.source for each in both if each.text == " "] == ["here too"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"family": "own", "lang": "en"}, "`text` must be there"),
+        ({"family": "own", "lang": "en", "text": "", "about": ""}, "unknown key 'about'"),
+    ],
+)
+def test_what_is_no_pattern_is_told_with_its_line(tmp_path, capsys, row, problem):
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    assert main(["--patterns", str(file)]) == 2
+    assert f"own.jsonl, line 1: {problem}" in capsys.readouterr().err
+
+
 def test_no_attack_on_any_shipped_question_holds_the_truth_unless_it_means_to():
     questions = questions_of(ROWS, 1000, seed=0)
     attacks = cross(questions, load_patterns(), RUBRIC, seed=0)
-    assert len(attacks) > 4000
+    assert len(attacks) > 7000
     for attack in attacks:
         said = f" {' '.join(words_of(attack.request.answer).words)} "
         truths = [attack.request.truth, *attack.request.aliases]
