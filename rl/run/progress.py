@@ -258,8 +258,8 @@ def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     if experiment := summary.get("experiment"):
         again = f"--resume {folder}" if summary.get("stopped") else f"--from {folder}/config.json"
         lines.append(f"  {_to_type('python')} {experiment} {again}")
-    if next_step := summary.get("next"):
-        lines.append(f"  {_to_type('python')} {next_step}")
+    if gspo_flags := summary.get("gspo_flags"):
+        lines += ["GSPO from it: add to any experiment", f"  {gspo_flags}"]
     return lines
 
 

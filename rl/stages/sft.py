@@ -1,6 +1,8 @@
 """Supervised fine-tuning as a stage: what is read for it, the loop, what comes of each step."""
 
 import dataclasses
+import itertools
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +101,7 @@ class SFTStage:
         try:
             self._train(trainer, policy, checkpoints, run.checkpoint, record)
             self._answer(run, policy, "after")
-            run.figures["next"] = f"-m experiments.quickstart --policy.adapter {run.log.folder}"
+            run.figures["gspo_flags"] = self._gspo_flags(run.log.folder)
         finally:
             policy.save_adapter(run.log.folder / "adapter")
         return trainer.stop_reason
@@ -148,6 +150,20 @@ class SFTStage:
             trl_overrides=config.trl_overrides(),
             **calls,
         )
+
+    def _gspo_flags(self, folder: Path) -> str:
+        """What an experiment with GSPO is to be told, to begin where this one ends."""
+        policy, data = self.config.policy, self.config.data
+        has_thought = any(row.example.reasoning for row in self._read.rows)
+        flags = {
+            "--policy.adapter": folder,
+            "--policy.model": policy.model,
+            "--policy.chat-template": policy.chat_template,
+            "--data.thinking": True if has_thought else data.thinking,
+            "--data.system-prompt": data.system_prompt,
+        }
+        given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
+        return shlex.join(itertools.chain.from_iterable(given))
 
     def _answer(self, run: OpenRun, policy: Policy, moment: HeldoutMoment) -> None:
         sft = self.config.sft

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.quickstart import QUICKSTART
 from experiments.quickstart_sft import QUICKSTART_SFT
 from rl.launch import main
 from rl.run.folder import read_run
@@ -98,9 +100,18 @@ def test_a_run_writes_what_came_of_it_and_says_what_next(whole):
         "held-out loss",
         "ended greedy",
         f"--from {folder}/config.json",
-        f"--policy.adapter {folder}",
     ):
         assert words in output
+
+
+def test_the_flags_it_names_begin_gspo_from_its_adapter(whole, capfd):
+    folder, _, output = whole
+    (line,) = (line for line in output.splitlines() if f"--policy.adapter {folder}" in line)
+    flags = shlex.split(line[line.index("--policy.adapter") :])
+    assert "--data.thinking" in flags
+    with pytest.raises(SystemExit) as end:
+        main(QUICKSTART, prog="quickstart", description=None, args=[*flags, "--dry-run"])
+    assert not end.value.code, "".join(capfd.readouterr())
 
 
 def test_the_adapter_kept_is_the_one_of_the_lowest_held_out_loss(whole):

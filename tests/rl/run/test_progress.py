@@ -255,14 +255,14 @@ def test_the_closing_table_of_fine_tuning_has_losses_and_how_answers_end():
             "answers_after": {"ended_greedy": 1.0, "in_format_sampled": 0.95},
             "steps": 24,
             "folder": "runs/x",
-            "next": "-m experiments.quickstart --policy.adapter runs/x",
+            "gspo_flags": "--policy.adapter runs/x",
         }
     )
     lines = [line.split() for line in table.splitlines()]
     assert ["held-out", "loss", "2.301", "2.060", "-0.241"] in lines
     assert ["ended", "greedy", "25%", "100%", "+75", "%"] in lines
     assert ["in", "format", "sampled", "0%", "95%", "+95", "%"] in lines
-    assert "python -m experiments.quickstart --policy.adapter runs/x" in table
+    assert "GSPO from it: add to any experiment\n  --policy.adapter runs/x\n" in table
     assert "rollouts.jsonl" not in table
 
 
