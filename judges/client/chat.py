@@ -37,7 +37,7 @@ class Answer(Generic[T]):
 
     said: T
     usage: Usage = FREE
-    """Its bill, where it was paid here and now."""
+    """Its bill, paid now or, if cached, when it was first asked."""
     cached: bool = True
     """From the ledger, or shared with an equal ask: paid elsewhere."""
 
@@ -93,7 +93,7 @@ class Chat:
             if isinstance(outcome, Faulty):
                 raise Faulty(outcome.cause, outcome.detail)
             if outcome is not None:  # else it was given up, and this one is to try itself
-                return replace(outcome, cached=True, usage=FREE)
+                return replace(outcome, cached=True)
         mine = self._under_way[ask.key] = asyncio.get_running_loop().create_future()
         outcome = None
         try:
@@ -111,7 +111,8 @@ class Chat:
         ledger = self.books.ledger
         if ledger and (stored := ledger.find(ask.key)):
             try:
-                return Answer(said=read(read_reply(self.backend, stored)))
+                reply = read_reply(self.backend, stored)
+                return Answer(said=read(reply), usage=reply.usage)
             except Faulty:
                 if self._http is None:
                     raise

@@ -13,6 +13,7 @@ from itertools import chain, groupby
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,36 @@ def auc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
     ranks = stats.rankdata(scores)
     above = sum(rank for rank, hit in zip(ranks.tolist(), right, strict=True) if hit)
     return (above - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def auc_within(
+    scores: Sequence[float], right: Sequence[bool], groups: Sequence[Hashable]
+) -> float | None:
+    """The same, of pairs within a group: one language may be scored higher than another."""
+    rows = list(zip(groups, scores, right, strict=True))
+    areas: list[tuple[float, int]] = []
+    for group in dict.fromkeys(groups):
+        here = [(score, hit) for own, score, hit in rows if own == group]
+        area = auc([score for score, _ in here], [hit for _, hit in here])
+        hits = sum(hit for _, hit in here)
+        areas += [] if area is None else [(area, hits * (len(here) - hits))]
+    pairs = sum(count for _, count in areas)
+    return sum(area * count for area, count in areas) / pairs if pairs else None
+
+
+def youden(passes: Sequence[bool], right: Sequence[bool]) -> float | None:
+    """J: the share of right answers that pass, less that of wrong ones."""
+    rights = share([passed for passed, hit in zip(passes, right, strict=True) if hit])
+    wrongs = share([passed for passed, hit in zip(passes, right, strict=True) if not hit])
+    return None if rights is None or wrongs is None else rights - wrongs
+
+
+def calibration_error(said: Sequence[float], worth: Sequence[float]) -> float | None:
+    """How far what is said is from what is so, on average, over ten bins of what is said."""
+    bins: dict[int, list[float]] = {}
+    for one, other in zip(said, worth, strict=True):
+        bins.setdefault(min(max(int(one * BINS), 0), BINS - 1), []).append(one - other)
+    return sum(abs(sum(gaps)) for gaps in bins.values()) / len(said) if said else None
 
 
 def weighted_kappa(pairs: Sequence[tuple[int, int]]) -> float | None:

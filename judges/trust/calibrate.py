@@ -26,6 +26,7 @@ from judges.config import JudgeConfig, at_least
 from judges.rubric.rubric import load_rubric
 from judges.trust.agreement import Estimate
 from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, laid_out, roc
+from judges.trust.cost import Cost, as_line, cost_of
 from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.trust.plot import calibration_html
 
@@ -73,6 +74,7 @@ class Calibration:
     input_tokens: int
     output_tokens: int
     usd: float
+    cost: Cost
 
 
 def described(judge: JudgeConfig) -> dict[str, str | bool]:
@@ -91,7 +93,9 @@ FIGURES = (
     ("the very tier", "tier_accuracy"),
     ("  with faults as misses", "tier_accuracy_faults_missed"),
     ("AUC", "auc"),
+    ("J: right less wrong that pass", "j"),
     ("weighted kappa", "kappa"),
+    ("calibration error", "calibration_error"),
 )
 
 
@@ -118,6 +122,7 @@ def as_text(found: Calibration) -> str:
         f"latency p50 / p95 {seconds or 'unknown'}, {found.seconds:.0f} s in all; "
         f"{found.input_tokens} tokens in, {found.output_tokens} out, ${found.usd:.4f}, "
         f"${found.usd / found.overall.rows * 1000:.4f} for a thousand",
+        as_line(found.cost),
     ]
     return "\n".join(lines)
 
@@ -177,6 +182,7 @@ async def run(config: CalibrateConfig) -> tuple[Calibration, list[Row]]:
         input_tokens=stats.usage.input_tokens,
         output_tokens=stats.usage.output_tokens,
         usd=stats.usage.usd,
+        cost=cost_of(verdicts),
     )
     said = [
         {**asdict(each.row.request), "label": each.row.label, **verdict_row(each.verdict)}

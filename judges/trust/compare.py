@@ -16,10 +16,12 @@ from judges.trust.agreement import (
     auc,
     best_cut,
     bootstrap,
+    calibration_error,
     share,
     weighted_kappa,
+    youden,
 )
-from judges.trust.labelled import Labelled
+from judges.trust.labelled import Labelled, ends_of, worth_of
 from judges.verdict import JudgeFault, Scored, Verdict
 
 FAULT = "fault"
@@ -57,6 +59,10 @@ class Agreement:
     """The chance that a right answer scores above a wrong one."""
     kappa: Estimate
     """Of the tiers' ranks, with quadratic weights."""
+    j: Estimate
+    """The share of right answers that pass less that of wrong ones: 0 is what chance gives."""
+    calibration_error: Estimate
+    """How far scores are from what people's labels are worth, as a share of the range."""
     best_cut: float | None
     """The score from which `right` would agree most with people, on these very rows. None where it
     does best by calling nothing right."""
@@ -87,6 +93,17 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
             return weighted_kappa([(rank[each.row.label], rank[each.said]) for each in rows])
         return weighted_kappa([(each.row.right, judged_right(each)) for each in rows])
 
+    def j(rows: Sequence[Outcome]) -> float | None:
+        return youden([judged_right(each) for each in rows], [each.row.right for each in rows])
+
+    low, high = ends_of([each.row for each in outcomes], rubric)
+
+    def off(rows: Sequence[Outcome]) -> float | None:
+        return calibration_error(
+            [(each.score - low) / (high - low) for each in rows],
+            [(worth_of(each.row, rubric) - low) / (high - low) for each in rows],
+        )
+
     def estimate(
         statistic: Callable[[Sequence[Outcome]], float | None], rows: Sequence[Outcome] = scored
     ) -> Estimate:
@@ -104,6 +121,8 @@ def compare(outcomes: Sequence[Outcome], rubric: Rubric, cut: float, *, seed: in
         tier_accuracy_faults_missed=estimate(tier_accuracy, outcomes),
         auc=estimate(area),
         kappa=estimate(kappa),
+        j=estimate(j),
+        calibration_error=estimate(off),
         best_cut=None if best == math.inf else best,
         accuracy_at_held_out_cut=accuracy_at_held_out_cut(scores, right, seed=seed),
     )

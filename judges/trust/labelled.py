@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from judges.commands.jsonl import Row, read_jsonl, text_of, texts_of
+from judges.rubric.lineup import unpaid
 from judges.rubric.rubric import Rubric, Tier, load_rubric
 from judges.verdict import JudgeRequest
 
@@ -103,6 +104,21 @@ def sample(rows: Sequence[Labelled], count: int | None, seed: int) -> list[Label
     piles = [rng.sample(pile, len(pile)) for pile in kinds.values()]
     dealt = [i for round_ in zip_longest(*piles) for i in round_ if i is not None]
     return [rows[i] for i in sorted(dealt[:count])]
+
+
+def worth_of(row: Labelled, rubric: Rubric) -> float:
+    """What people's label would earn; right is the best tier, wrong the best that is unpaid."""
+    if row.tier:
+        return rubric.tier(row.tier).score
+    low, high = ends_of([row], rubric)
+    return high if row.right else low
+
+
+def ends_of(rows: Sequence[Labelled], rubric: Rubric) -> tuple[float, float]:
+    """The least and the most that a label can be worth."""
+    scores = [tier.score for tier in rubric.tiers]
+    tiered = any(row.tier for row in rows)
+    return min(scores) if tiered else unpaid(rubric).score, max(scores)
 
 
 def right_from(rubric: Rubric, asked: float | None) -> float:

@@ -11,11 +11,14 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from judges.trust.agreement import (
     accuracy_at_held_out_cut,
     auc,
+    auc_within,
     best_cut,
     bootstrap,
+    calibration_error,
     share,
     weighted_kappa,
     wilson,
+    youden,
 )
 
 SCORED = st.lists(st.tuples(st.integers(-3, 3).map(float), st.booleans()), max_size=25)
@@ -159,3 +162,26 @@ def test_a_held_out_cut_gains_nothing_from_noise():
     assert abs(accuracy_at_held_out_cut(scores, right) - 0.5) < 0.08
     assert accuracy_at_held_out_cut([0.0, 0.1, 0.9, 1.0] * 5, [False, False, True, True] * 5) == 1
     assert accuracy_at_held_out_cut([1.0], [True]) is None
+
+
+def test_auc_within_groups_does_not_mind_that_one_is_scored_higher():
+    scores, right = [0.1, 0.2, 0.8, 0.9], [False, True, False, True]
+    assert auc(scores, right) == 0.75
+    assert auc_within(scores, right, ["en", "en", "zh", "zh"]) == 1.0
+    assert auc_within(scores, right, ["en"] * 4) == auc(scores, right)
+    assert auc_within(scores, right, [True, False, True, False]) is None
+
+
+def test_j_is_the_share_of_right_answers_that_pass_less_that_of_wrong_ones():
+    assert youden([True, True, False, True], [True, True, True, False]) == pytest.approx(2 / 3 - 1)
+    assert youden([True, False], [True, False]) == 1.0
+    assert youden([True], [True]) is None
+
+
+def test_a_judge_is_calibrated_where_as_many_are_right_as_it_says():
+    said = [0.75] * 8 + [0.25] * 8
+    worth = [1.0] * 6 + [0.0] * 2 + [1.0] * 2 + [0.0] * 6
+    assert calibration_error(said, worth) == 0.0
+    assert calibration_error([1.0] * 16, worth) == 0.5
+    assert calibration_error([0.75, 1.0], [1.0, 0.5]) == pytest.approx((0.25 + 0.5) / 2)
+    assert calibration_error([], []) is None

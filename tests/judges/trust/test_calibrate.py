@@ -7,7 +7,8 @@ import pytest
 
 from judges import JudgeConfig
 from judges.rubric.rubric import load_rubric
-from judges.trust.calibrate import CalibrateConfig, main, run
+from judges.trust.calibrate import CalibrateConfig, as_text, main, run
+from judges.trust.cost import as_line
 from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.verdict import FaultCause
 
@@ -141,6 +142,58 @@ def test_faults_are_counted_apart_and_once_more_as_misses(written, scripted_judg
     assert overall.tier_accuracy_faults_missed.value == pytest.approx(2 / 4)
     assert found.confusion["off_domain"] == {"fault": 1}
     assert [row["tier"] for row in said] == ["same", "same", None, "same"]
+
+
+def test_a_verdict_costs_what_the_server_read_anew_and_what_it_had_in_its_cache(
+    written, scripted_judge, chat_completion, tmp_path
+):
+    """The second of two answers finds nine tenths of its prompt in the server's cache."""
+    asked = []
+
+    def answer(body):
+        asked.append(body)
+        reply = chat_completion('{"rationale": "So.", "tier": "same"}')
+        cached = {"cached_tokens": 0 if len(asked) == 1 else 90}
+        return 200, {**reply, "usage": {**reply["usage"], "prompt_tokens_details": cached}}
+
+    async def calibrate():
+        async with scripted_judge(answer) as judge:
+            own = JudgeConfig(
+                backend="custom", model="m", url=judge.url, ledger=str(tmp_path / "l.sqlite")
+            )
+            config = CalibrateConfig(file=written(TIERED[:2]), judge=own)
+            return [(await run(config))[0].cost for _ in range(2)]
+
+    first, from_the_ledger = asyncio.run(calibrate())
+    assert len(asked) == 2
+    for cost in (first, from_the_ledger):
+        assert (cost.uncached_tokens, cost.cached_tokens, cost.output_tokens) == (55.0, 45.0, 10.0)
+    assert min(first.ms_cached, first.ms_uncached) > 0
+    assert first.ms == pytest.approx((first.ms_cached + first.ms_uncached) / 2)
+    assert (from_the_ledger.ms, from_the_ledger.ms_cached) == (None, None)
+    assert "45 from the server's cache, 10 written; -, -" in as_line(from_the_ledger)
+
+
+def test_j_and_the_calibration_error_are_of_what_passes_and_what_is_promised(
+    written, scripted_judge, chat_completion
+):
+    """It says `correct` to the right answer and to one wrong answer of two."""
+
+    def answer(body):
+        tier = "wrong" if "Perth" in body["messages"][-1]["content"] else "correct"
+        return 200, chat_completion(json.dumps({"rationale": "So.", "tier": tier}))
+
+    async def calibrate():
+        async with scripted_judge(answer) as judge:
+            own = JudgeConfig(backend="custom", model="m", url=judge.url, rubric="facts_en")
+            fields = Fields(truth_field="gold", answer_field="said", label_field="ok")
+            rows = [row for row in JUDGED if row["said"] != "It is Canberra."]
+            return (await run(CalibrateConfig(file=written(rows), fields=fields, judge=own)))[0]
+
+    found = asyncio.run(calibrate())
+    assert found.overall.j.value == 0.5
+    assert found.overall.calibration_error.value == pytest.approx(1 / 3)
+    assert "calibration error" in as_text(found)
 
 
 def test_log_prob_grading_is_ranked_by_its_expected_score(written, scripted_judge, chat_completion):
