@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Grading = Literal["schema", "labels"]
+Grading = Literal["schema", "labels", "ladder"]
 Vote = Literal["median", "majority"]
 Reasoning = Literal["none", "think", "opened"]
 
@@ -27,7 +27,8 @@ class JudgeConfig:
     """rules: JSONL of known answers, so that a wrong one counts as a contradiction."""
 
     grading: Grading = "schema"
-    """schema: a rationale, then a tier. labels: one token, read from its log-probs."""
+    """schema: a rationale, then a tier. labels: one token, read from its log-probs. ladder: a plain
+    question for each tier that may matter, yes or no, read from the log-probs."""
     reasoning: Reasoning | None = None
     """What may stand before the verdict. none: nothing. think: a block in <think> tags, or another
     family's. opened: the same, its first tag already in the prompt."""
@@ -81,6 +82,10 @@ class JudgeConfig:
     """Stop before more money than this."""
 
     @property
+    def reads_logprobs(self) -> bool:
+        return self.grading != "schema"
+
+    @property
     def sampling_temperature(self) -> float:
         if self.temperature is not None:
             return self.temperature
@@ -100,10 +105,15 @@ class JudgeConfig:
         share_of_one("judge.hedge_share", self.hedge_share)
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ValueError(f"judge.temperature is {self.temperature}: it must be from 0 to 2")
-        if self.grading == "labels" and self.samples > 1:
+        if self.reads_logprobs and self.samples > 1:
             raise ValueError(
-                f"judge.samples is {self.samples} with judge.grading labels: log-probs already "
-                "hold every sample. Use --judge.samples 1, or --judge.grading schema"
+                f"judge.samples is {self.samples} with judge.grading {self.grading}: log-probs "
+                "already hold every sample. Use --judge.samples 1, or --judge.grading schema"
+            )
+        if self.grading == "ladder" and self.commit_first:
+            raise ValueError(
+                "judge.commit_first is set with judge.grading ladder: a plain question has no "
+                "place for claims. Leave it out, or use --judge.grading labels"
             )
 
 

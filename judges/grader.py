@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import replace
 
-from judges.asks import claims_ask, entry_ask, verdict_ask
+from judges.asks import claims_ask, entry_ask, rung_ask, verdict_ask
 from judges.client.chat import Answer, Chat
 from judges.client.wire import Reply
 from judges.config import JudgeConfig
+from judges.rubric.ladder import is_open, read_off, yes_share
 from judges.rubric.lineup import (
     A_TRACE,
     PICKED,
@@ -19,7 +20,7 @@ from judges.rubric.lineup import (
 from judges.rubric.reply import grade_logprobs, grade_reply, read_claims
 from judges.rubric.rubric import Rubric
 from judges.together import all_to_their_end
-from judges.verdict import JudgeRequest, Scored
+from judges.verdict import FREE, JudgeRequest, Scored
 
 COMMITMENT = "commitment"
 CLAIMS_KEPT = 4096
@@ -45,6 +46,17 @@ class Grader:
         """Raises Faulty where there is no verdict. `deadline` is a time of the loop's clock."""
         started = asyncio.get_running_loop().time()
         config = self._config
+        if config.grading == "ladder":
+            scored = await self._down_the_ladder(request, deadline)
+        else:
+            scored = await self._graded(request, deadline, sample)
+        scored = replace(scored, latency_s=asyncio.get_running_loop().time() - started)
+        if not config.lineup or scored.score <= unpaid(self._rubric).score + A_TRACE:
+            return scored
+        return await self._line_up(scored, request, deadline)
+
+    async def _graded(self, request: JudgeRequest, deadline: float, sample: int) -> Scored:
+        config = self._config
         claims = await self._committed(request, deadline) if config.commit_first else ""
         key = self._setup.key(request, sample=sample)
         ask = verdict_ask(
@@ -55,15 +67,21 @@ class Grader:
             sample=sample,
         )
         answer = await self.chat.ask(ask, self._read, deadline)
-        scored = replace(
-            answer.said,
-            latency_s=asyncio.get_running_loop().time() - started,
-            cached=answer.cached,
-            usage=answer.usage,
+        return replace(answer.said, cached=answer.cached, usage=answer.usage)
+
+    async def _down_the_ladder(self, request: JudgeRequest, deadline: float) -> Scored:
+        answers: list[Answer[float]] = []
+        for number, tier in enumerate(self._rubric.rungs):
+            if not is_open([answer.said for answer in answers], self._rubric):
+                break
+            key = self._setup.key(request, sample=number)
+            ask = rung_ask(request, self._rubric, self._config, tier, key=key)
+            answers.append(await self.chat.ask(ask, yes_share, deadline))
+        return replace(
+            read_off([answer.said for answer in answers], self._rubric),
+            cached=all(answer.cached for answer in answers),
+            usage=sum((answer.usage for answer in answers), FREE),
         )
-        if not config.lineup or scored.score <= unpaid(self._rubric).score + A_TRACE:
-            return scored
-        return await self._line_up(scored, request, deadline)
 
     def _read(self, reply: Reply) -> Scored:
         by_logprobs = self._config.grading == "labels" and reply.logprobs is not None

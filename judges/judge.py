@@ -31,6 +31,8 @@ def make_judge(config: JudgeConfig) -> "Judge":
     """Raises ValueError for whatever is wrong with the config. Touches no network."""
     rubric = load_rubric(config.rubric)
     chains = chains_of(config)
+    if config.grading == "ladder":
+        rubric.say_what_is_generated()
     checked = [[check(member, rubric) for member in chain] for chain in chains]
     seats = [(voter.name, voter.model, voter.url) for voter, *_ in checked]
     for seat, entry in enumerate(config.panel, 1):

@@ -85,7 +85,7 @@ async def open_grader(config: JudgeConfig, shared: Shared, stack: AsyncExitStack
         backend,
         Books(setup=setup, budget=shared.budget, ledger=shared.ledger),
         None if is_replay else shared.transport,
-        logprobs=config.grading == "labels",
+        logprobs=config.reads_logprobs and backend.logprobs,
         retries=config.retries,
         hedge_share=config.hedge_share,
     )

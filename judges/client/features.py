@@ -57,8 +57,8 @@ class Terms:
         if feature == "logprobs":
             self.now = replace(self.now, logprobs=False)
             log.warning(
-                "%s gives no log-probs (%s): grading by schema instead, so scores are whole tiers "
-                "and not expectations. Set judge.grading to schema to make this the plan",
+                "%s gives no log-probs (%s): its words are read instead, so scores are whole "
+                "tiers and not expectations. Set judge.grading to schema to make this the plan",
                 self._name,
                 why,
             )

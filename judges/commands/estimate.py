@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from judges.asks import claims_ask, entry_ask, verdict_ask, worst_of
+from judges.asks import asks_for_a_verdict, claims_ask, entry_ask, worst_of
 from judges.client.backends import Backend, chains_of, is_priced, resolve
 from judges.client.wire import Ask
 from judges.config import JudgeConfig, at_least
@@ -97,7 +97,10 @@ def _one_chain(
     config, backend = chain[0], resolve(chain[0], keyless=True)
     kinds = _kinds(config, rubric, work, rubric.lang, RATIONALE_TOKENS)
     calls = sum(kind.calls for kind in kinds)
-    tokens_in = sum(kind.calls * _tokens(kind.ask.prompt(config.grading)) for kind in kinds)
+    tokens_in = sum(
+        kind.calls * _tokens(kind.ask.prompt("labels" if config.reads_logprobs else "schema"))
+        for kind in kinds
+    )
     tokens_out = sum(kind.calls * kind.reply_tokens for kind in kinds)
     return Estimate(
         calls=calls,
@@ -118,14 +121,14 @@ def _one_chain(
 def _kinds(
     config: JudgeConfig, rubric: Rubric, work: Workload, lang: str, claims_tokens: int
 ) -> list[Kind]:
-    """As if every answer earned something, so that it is lined up."""
+    """As if every answer earned something, so that it is lined up, and left no rung unasked."""
     request = _request(lang, work)
     answers = work.prompts * work.steps * work.group_size + 2 * work.heldout
-    by_label = config.grading == "labels"
-    verdict_tokens, entry_tokens = (1, 1) if by_label else (RATIONALE_TOKENS, ENTRY_TOKENS)
+    one_token = config.reads_logprobs
+    verdict_tokens, entry_tokens = (1, 1) if one_token else (RATIONALE_TOKENS, ENTRY_TOKENS)
     claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
-    ask = verdict_ask(request, rubric, config, claims=claims, sample=config.samples)
-    kinds = [Kind(answers * config.samples, ask, verdict_tokens)]
+    asks = asks_for_a_verdict(request, rubric, config, claims=claims)
+    kinds = [Kind(answers * config.samples, ask, verdict_tokens) for ask in asks]
     if config.commit_first:
         questions = work.prompts * work.steps + work.heldout
         kinds.append(Kind(questions, claims_ask(request, rubric, config), RATIONALE_TOKENS))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from judges import make_judge
-from judges.asks import verdict_ask, worst_of
+from judges.asks import asks_for_a_verdict, worst_of
 from judges.client.backends import chains_of, resolve
 from judges.client.budget import BudgetExceeded
 from judges.commands.flags import in_own_flags
@@ -33,8 +33,8 @@ def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
     """
     judges = [resolve(first) for first, *_ in chains_of(config)]
     longest = max(requests, key=lambda request: len(request.answer))
-    ask = verdict_ask(longest, load_rubric(config.rubric), config)
-    calls = config.samples * (1 + ROUNDS * config.lineup)
+    *others, ask = asks_for_a_verdict(longest, load_rubric(config.rubric), config)
+    calls = config.samples * (len(others) + 1 + ROUNDS * config.lineup)
     room = config.deadline_s / 60 / 2 / calls
     limits = [float(judge.max_in_flight) for judge in judges]
     limits += [judge.rpm * room for judge in judges if judge.rpm]

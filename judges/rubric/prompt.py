@@ -85,7 +85,7 @@ def grading_prompt(
     rubric = rubric.in_language(request.lang)
     words = rubric.template
     fence = fence_of(request, secret) if defences else UNDEFENDED_FENCE
-    answer = neutralise(request.answer) if defences else _encodable(request.answer)
+    answer = neutralise(request.answer) if defences else encodable(request.answer)
     reference = _reference(request.question, request.truth, request.aliases, claims)
     parts = [reference, words.answer.replace("{fence}", fence)]
     parts.append(f"[[answer {fence}]]\n{answer}\n[[/answer {fence}]]")
@@ -141,7 +141,7 @@ def one_line(text: str) -> str:
     return " ".join(neutralise(text).split())
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -112,7 +112,7 @@ def the_object_with(key: str, reply: Reply) -> Json:
 def letter_shares(reply: Reply, letters: str) -> dict[str, float]:
     """How the probability is shared among single letters."""
     said = set(re.findall(rf"\b[{letters}]\b", reply.text))
-    return _shares(reply, said, lambda token: token if token in (*letters,) else None)
+    return option_shares(reply, said, lambda token: token if token in (*letters,) else None)
 
 
 def grade_logprobs(reply: Reply, rubric: Rubric) -> Scored:
@@ -123,7 +123,7 @@ def grade_logprobs(reply: Reply, rubric: Rubric) -> Scored:
         tiers = [label for label in rubric.labels if begun and label.startswith(begun)]
         return tiers[0] if len(tiers) == 1 else None
 
-    shares = _shares(reply, _labels_in(reply.text, rubric.labels), tier_begun)
+    shares = option_shares(reply, _labels_in(reply.text, rubric.labels), tier_begun)
     score = sum(share * rubric.tier(label).score for label, share in shares.items())
     best = max(shares, key=lambda label: shares[label])
     spread = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
@@ -140,7 +140,7 @@ def _spelt(label: str) -> str:
     return rf"(?<![a-z0-9_]){label.replace('_', '[_ -]')}(?![a-z0-9_])"
 
 
-def _shares(
+def option_shares(
     reply: Reply, said: set[str], option_of: Callable[[str], str | None]
 ) -> dict[str, float]:
     """How the probability is shared among options, at the first token that says anything."""

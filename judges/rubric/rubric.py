@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any, cast
 
 from judges.names import did_you_mean
 
+log = logging.getLogger("judges")
 HERE = Path(__file__).parent
 RULES = ("same", "reasonable", "off_domain", "contradicts", "incoherent")
 """What the rule judge can find. A tier names the findings it stands for; only `rules` needs it."""
@@ -34,6 +36,8 @@ class Tier:
     label: str
     score: float
     meaning: str
+    ask: str = ""
+    """Its question on a ladder, to be answered yes or no."""
     examples: tuple[Example, ...] = ()
     rules: tuple[str, ...] = ()
 
@@ -51,6 +55,9 @@ class Template:
     schema_closing: str
     labels_closing: str
     commit: str
+    untrusted: str
+    ladder: str
+    generated: str
     sha: str = ""
 
 
@@ -79,6 +86,11 @@ class Rubric:
     def labels(self) -> tuple[str, ...]:
         return tuple(tier.label for tier in self.tiers)
 
+    @property
+    def rungs(self) -> tuple[Tier, ...]:
+        """On a ladder the last tier is what is left, and needs no question."""
+        return self.tiers[:-1]
+
     def label_for_rule(self, finding: str) -> str:
         return next(tier.label for tier in self.tiers if finding in tier.rules)
 
@@ -93,6 +105,17 @@ class Rubric:
                     "--judge.grading schema"
                 )
             begun[label[:2]] = label
+
+    def say_what_is_generated(self) -> None:
+        """What a tier means is seldom as plain a question as one that was written."""
+        for own in {self.lang: self, **self.siblings}.values():
+            if generated := [tier.label for tier in own.rungs if not tier.ask]:
+                log.warning(
+                    "rubric %s has no `ask` for %s: its question on the ladder is made of its "
+                    "meaning. Write one that is answered yes or no",
+                    own.name,
+                    ", ".join(generated),
+                )
 
     def check_rules(self) -> None:
         """The rules judge needs a tier for each of its findings, and only one."""
@@ -213,7 +236,7 @@ def _tier(where: str, row: dict[str, Any]) -> Tier:
         raise ValueError(f"{where} has score {score!r}; it must be a number")
     if not row.get("meaning"):
         raise ValueError(f"{where} has no `meaning`; say when it applies")
-    _check_texts(where, row, ["meaning"])
+    _check_texts(where, {"ask": "", **row}, ["meaning", "ask"])
     _check_keys(where, row, known=Tier.__dataclass_fields__)
     if not isinstance(rules, list):
         raise ValueError(f"{where}: `rules` is {rules!r}: it must be a list, such as ['same']")
@@ -224,6 +247,7 @@ def _tier(where: str, row: dict[str, Any]) -> Tier:
         label=label,
         score=float(score),
         meaning=row["meaning"].strip(),
+        ask=row.get("ask", "").strip(),
         examples=tuple(_example(where, example) for example in examples),
         rules=tuple(cast(list[str], rules)),
     )

@@ -71,7 +71,8 @@ def _wrong_enum(completion: Completion) -> None:
 
 def _two_verdicts(completion: Completion) -> None:
     text: str = completion["choices"][0]["message"]["content"]
-    other = "A" if len(text) == 1 else json.dumps({"rationale": "Or so.", "tier": "same"})
+    verdict = json.dumps({"rationale": "Or so.", "tier": "same"})
+    other = "A" if len(text) == 1 else {"yes": "no", "no": "yes"}.get(text, verdict)
     _say(completion, f"{text}\n{other}" if other != text else f"{text}\nB")
 
 

@@ -16,12 +16,13 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.commands.flags import read_flags, told
+from judges.rubric.ladder import NO, YES, read_ladder
 from judges.rubric.lineup import read_lineup, stated
-from judges.rubric.prompt import read_user_message
+from judges.rubric.prompt import Asked, read_user_message
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.serve.child import die_with_parent
 from judges.serve.misbehave import Misbehaviour
-from judges.serve.rules import Known, grade, load_known
+from judges.serve.rules import Finding, Known, grade, load_known
 
 MODEL = "rules"
 BACKLOG = 2048
@@ -91,6 +92,12 @@ class RuleJudge:
             if request.get("logprobs"):
                 return letter, _certain(letter, entries)
             return json.dumps({"entry": letter}), None
+        if rung := read_ladder(user, self.rubric):
+            asked, tier = rung
+            said = YES if tier.label == self._label(self._finding(asked)) else NO
+            if request.get("logprobs"):
+                return said, _certain(said, (YES, NO))
+            return json.dumps({"answer": said}), None
         try:
             asked = read_user_message(user)
         except ValueError as error:
@@ -98,12 +105,19 @@ class RuleJudge:
         if asked.answer is None:
             claims = [asked.truth, *asked.aliases]
             return json.dumps({"claims": claims}, ensure_ascii=False), None
-        finding = grade(asked.question, asked.truth, asked.aliases, asked.answer, self.known)
-        label = self.rubric.label_for_rule(finding.rule)
+        finding = self._finding(asked)
+        label = self._label(finding)
         if request.get("logprobs"):
             return label, _certain(label, self.rubric.labels)
         self._check_schema(request)
         return json.dumps({"rationale": finding.why, "tier": label}, ensure_ascii=False), None
+
+    def _finding(self, asked: Asked) -> Finding:
+        answer = asked.answer or ""
+        return grade(asked.question, asked.truth, asked.aliases, answer, self.known)
+
+    def _label(self, finding: Finding) -> str:
+        return self.rubric.label_for_rule(finding.rule)
 
     def _check_schema(self, request: dict[str, Any]) -> None:
         """A schema that speaks of other tiers was meant for another rubric."""

@@ -56,7 +56,7 @@ def gspo_of(config: GSPORun) -> GSPOConfig:
     """With the least difference between rewards that the judge's way of grading can tell."""
     if config.gspo.min_spread is not None:
         return config.gspo
-    told = TOLD_BETWEEN_TIERS if config.judge.grading == "labels" else 0.0
+    told = TOLD_BETWEEN_TIERS if config.judge.reads_logprobs else 0.0
     return dataclasses.replace(config.gspo, min_spread=told)
 
 

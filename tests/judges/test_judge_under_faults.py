@@ -33,7 +33,7 @@ def under(faults, count, **config):
     return asyncio.run(go())
 
 
-@pytest.mark.parametrize("grading", ["schema", "labels"])
+@pytest.mark.parametrize("grading", ["schema", "labels", "ladder"])
 def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading):
     verdicts, stats = under("all=0.2", 320, grading=grading, deadline_s=60)
     for request, verdict in zip(requests(320), verdicts, strict=True):
@@ -42,7 +42,7 @@ def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading):
             assert verdict.detail
         else:
             assert verdict.tier == TRUE_TIER[request.answer]
-            assert ("1.00" in verdict.rationale) == (grading == "labels")  # none fell back
+            assert ("1.00" in verdict.rationale) == (grading != "schema")  # none fell back
     assert stats.scored + stats.fault_count == 320
     assert stats.scored > 240
     assert stats.faults

@@ -49,8 +49,11 @@ def test_verdicts_come_back_in_order_with_the_rubrics_scores(known):
     assert stats.p50_s is not None
 
 
-def test_labels_by_log_probs_find_the_same_tiers(known):
-    verdicts, _ = ask(JudgeConfig(known=known, grading="labels"), *ANSWERS)
+@pytest.mark.parametrize("grading", ["labels", "ladder"])
+@pytest.mark.parametrize("defences", [True, False])
+def test_log_probs_find_the_same_tiers(known, grading, defences):
+    config = JudgeConfig(known=known, grading=grading, defences=defences)
+    verdicts, _ = ask(config, *ANSWERS)
     assert [verdict.tier for verdict in verdicts] == TIERS
     assert verdicts[0].score == pytest.approx(2.0)
 
