@@ -125,7 +125,7 @@ class Chat:
             raise Faulty(FaultCause.DEADLINE, "its turn did not come in time")
         patience = Patience(retries=self._retries, backoff_s=self._backoff_s, deadline=deadline)
         try:
-            return await patience.retrying()(self._attempt, ask, read, patience)
+            return await patience.retried(self._attempt, ask, read, patience)
         finally:
             self.slots.give_back()
 

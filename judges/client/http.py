@@ -87,6 +87,7 @@ class Transport:
         try:
             async with asyncio.timeout_at(give_up_at):
                 reply = await self._client.send(request)
+                reply.stream = httpx.ByteStream(b"")  # the client's holds the reply that holds it
         except TimeoutError:
             cause, why = FaultCause.TIMEOUT, f"no whole reply in {timeout_s:.3g} s"
         except httpx.RequestError as error:

@@ -3,13 +3,16 @@
 import asyncio
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from judges.verdict import FaultCause, Faulty
+
+T = TypeVar("T")
 
 LONGEST_BACKOFF_S = 20.0
 
@@ -36,14 +39,18 @@ class Patience:
         self._backoff_s = backoff_s
         self._backoff = wait_random_exponential(backoff_s, LONGEST_BACKOFF_S)
 
-    def retrying(self) -> AsyncRetrying:
-        return AsyncRetrying(
+    async def retried(self, attempt: Callable[..., Awaitable[T]], *args: object) -> T:
+        retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             wait=self._pause_s,
             stop=self._is_over,
             sleep=asyncio.sleep,
             reraise=True,
         )
+        try:
+            return await retrying(attempt, *args)
+        finally:
+            retrying.iter_state.reset()  # it holds itself, and collecting that is dear
 
     def _pause_s(self, state: RetryCallState) -> float:
         fault = _fault(state)
