@@ -6,8 +6,8 @@ from rl.launch import main
 
 QUICKSTART_SFT = SFTRun(
     name="quickstart-sft",
-    evaluate_every=5,
-    save_every=5,
+    evaluate_every=10,
+    save_every=10,
     policy=PolicyConfig(
         model="smollm2-135m",
         chat_template="chatml-think",
@@ -22,10 +22,10 @@ QUICKSTART_SFT = SFTRun(
     ),
     sft=SFTConfig(
         epochs=1.0,
-        batch_rows=16,
-        micro_batch_rows=16,
+        batch_rows=8,
+        micro_batch_rows=8,
         max_tokens=192,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         answers=32,
         answer_tokens=96,
     ),
