@@ -1,53 +1,16 @@
 """Two gloo processes take the steps that one takes, and measure the same."""
 
-import importlib.util
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
+from tests.rl.on_ranks import seen_by_one_and_two
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"sft_{name}", HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    command += "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
-    command += ["--main_process_port", str(port), str(HERE / "run_on_ranks.py")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    launched = subprocess.run(
-        [*command, str(folder / "two.pt")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert launched.returncode == 0, launched.stderr[-4000:]
-    two = torch.load(folder / "two.pt", weights_only=False)
-    one = load("run_on_ranks").run_all(load("conftest"), folder / "one")
-    return one, two
+    return seen_by_one_and_two("sft", tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("way", ["rows", "packs"])

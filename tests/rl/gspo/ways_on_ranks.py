@@ -1,7 +1,5 @@
-"""Started by `accelerate launch`: trains the scenarios and writes what rank 0 saw to a file."""
+"""What one process and two are to agree on: trainings, and what rank 0 sees of them."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import torch
@@ -47,17 +45,3 @@ def run_all(helpers, folder: Path) -> dict:
             "advantages": run.advantages,
         }
     return seen
-
-
-if __name__ == "__main__":
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("gspo_helpers", where)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    out = Path(sys.argv[1])
-    seen = run_all(module, out.parent)
-    if torch.distributed.get_rank() == 0:
-        assert torch.distributed.get_world_size() == 2
-        torch.save(seen, out)
-    torch.distributed.destroy_process_group()

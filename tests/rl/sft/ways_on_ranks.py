@@ -1,10 +1,6 @@
-"""Started by `accelerate launch`: learns in a few ways and writes what rank 0 saw to a file."""
+"""What one process and two are to agree on: learning in a few ways, and what rank 0 sees of it."""
 
-import importlib.util
-import sys
 from pathlib import Path
-
-import torch
 
 WAYS = {
     "rows": {"micro_batch_rows": 2},
@@ -31,17 +27,3 @@ def run_all(helpers, folder: Path) -> dict:
             "weights": helpers.flat(trained),
         }
     return seen
-
-
-if __name__ == "__main__":
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("sft_helpers", where)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    out = Path(sys.argv[1])
-    seen = run_all(module, out.parent)
-    if torch.distributed.get_rank() == 0:
-        assert torch.distributed.get_world_size() == 2
-        torch.save(seen, out)
-    torch.distributed.destroy_process_group()
