@@ -9,8 +9,9 @@ from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt, load_rows, to_prompts
 from rl.policy.blueprint import Blueprint
 from rl.policy.fit import checked_blueprint
+from rl.policy.hours import said_of_hours
 from rl.policy.load import context_window, has_cuda, load_tokenizer, resolved_dtype
-from rl.policy.memory import said_of_memory
+from rl.policy.needs import needs, said_of_memory
 from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
 from rl.rollout.vllm_server import check_port, why_no_vllm, why_not_served
@@ -58,14 +59,7 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
         )
     say(outlook(config, train=len(train), heldout=len(heldout), training=training))
     if training and has_cuda():
-        say(
-            said_of_memory(
-                config.policy,
-                rows=config.gspo.micro_batch_rows,
-                tokens=config.rollout.longest_row,
-                sampler_share=config.rollout.memory_share if starts_vllm else 0.0,
-            )
-        )
+        _say_what_it_takes(config, config.rollout.memory_share if starts_vllm else 0.0)
     return Checked(
         config=config,
         judge=judge,
@@ -75,6 +69,21 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
         heldout=heldout,
         starts_vllm=starts_vllm,
     )
+
+
+def _say_what_it_takes(config: GSPORun, sampler_share: float) -> None:
+    policy, gspo = config.policy, config.gspo
+    shape = {"rows": gspo.micro_batch_rows, "tokens": config.rollout.longest_row}
+    need = needs(policy, **shape)
+    say(said_of_memory(need, policy, **shape, sampler_share=sampler_share))
+    hours = said_of_hours(
+        need,
+        policy,
+        rows=gspo.generations * gspo.rows,
+        passes_without_gradient=(gspo.old_policy == "trainer") + (gspo.beta > 0),
+        tokens_sampled=gspo.generations * config.rollout.max_new_tokens,
+    )
+    say(hours)
 
 
 def _check_window(config: GSPORun) -> None:

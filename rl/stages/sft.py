@@ -11,8 +11,9 @@ from typing import Any
 from rl.config.sft import SFTRun
 from rl.data.examples import load_examples
 from rl.policy.fit import checked_blueprint
+from rl.policy.hours import said_of_hours
 from rl.policy.load import Policy, context_window, has_cuda, load_policy, load_tokenizer
-from rl.policy.memory import said_of_memory
+from rl.policy.needs import needs, said_of_memory
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
 from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
@@ -77,7 +78,10 @@ class SFTStage:
             say(said_of_left_out(left_out, len(examples) + len(heldout_examples)))
         say(said_of_steps(config, rows, batches.steps))
         if has_cuda():
-            say(said_of_memory(config.policy, rows=sft.micro_batch_rows, tokens=sft.max_tokens))
+            shape = {"rows": sft.micro_batch_rows, "tokens": sft.max_tokens}
+            need = needs(config.policy, **shape)
+            say(said_of_memory(need, config.policy, **shape))
+            say(said_of_hours(need, config.policy, rows=batches.steps * sft.batch_rows))
         self._read = _Read(
             tokenizer=tokenizer, rows=rows, heldout=heldout, left_out=left_out, batches=batches
         )

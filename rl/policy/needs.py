@@ -1,4 +1,4 @@
-"""What training takes of a device's memory, counted before any weight is read.
+"""What training takes of a device, counted before any weight is read.
 
 The model is built without weights and run once without numbers. So what its backward pass keeps is
 counted and not guessed, whatever the architecture; faster kernels than those of torch keep less.
@@ -25,6 +25,8 @@ class Needs:
     """With its gradient and its optimizer's state."""
     kept: int
     """From the forward pass of one micro-batch for its backward pass."""
+    row_flops: int
+    """Of the forward pass of one row. Not bytes."""
 
     @property
     def total(self) -> int:
@@ -43,22 +45,25 @@ def needs(config: PolicyConfig, *, rows: int, tokens: int) -> Needs:
     model.train()
     learning = sum(each.nbytes for each in model.parameters() if each.requires_grad)
     backbone = model.get_base_model().model
-    kept = _kept_for_backward(backbone, tokens)
+    kept, flops = _forward_pass(backbone, tokens)
+    head = model.get_output_embeddings().weight
     if config.gradient_checkpointing:  # and one layer at a time, all of it
         model.gradient_checkpointing_disable()
         layers = model.config.get_text_config().num_hidden_layers
-        kept += _kept_for_backward(backbone, tokens) // layers
+        kept += _forward_pass(backbone, tokens)[0] // layers
     return Needs(
         weights=sum(each.nbytes for each in model.parameters()) - learning,
         adapter=learning * (2 + _ADAMS),
         kept=kept * rows,
+        row_flops=flops + 2 * tokens * head.numel(),
     )
 
 
-def _kept_for_backward(model: Any, tokens: int) -> int:
-    """Bytes of what the forward pass of a row stores beside the weights, on the device there is."""
+def _forward_pass(model: Any, tokens: int) -> tuple[int, int]:
+    """Of a row, on the device there is: bytes it stores beside the weights, and its FLOPs."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
 
     kept: dict[int, Any] = {}
     device = "cuda" if has_cuda() else "cpu"
@@ -79,18 +84,18 @@ def _kept_for_backward(model: Any, tokens: int) -> int:
 
         ids_BL = torch.zeros((1, tokens), dtype=torch.long, device=device)
         inputs = {"input_ids": ids_BL, "attention_mask": torch.ones_like(ids_BL)}
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        counter = FlopCounterMode(display=False)
+        with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             torch.func.functional_call(model, weights, kwargs=inputs | {"use_cache": False})
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in kept.values()), counter.get_total_flops()
 
 
 def said_of_memory(
-    config: PolicyConfig, *, rows: int, tokens: int, sampler_share: float = 0.0
+    need: Needs, config: PolicyConfig, *, rows: int, tokens: int, sampler_share: float = 0.0
 ) -> str:
     """For people, with a warning where a GPU has less. `sampler_share` of it is vLLM's."""
     import torch
 
-    need = needs(config, rows=rows, tokens=tokens)
     said = (
         f"training takes {_gb(need.total)} GB: weights {_gb(need.weights)}, adapter and optimizer "
         f"{_gb(need.adapter)}, kept for the backward pass of {rows} rows of {tokens:,} tokens "
