@@ -9,6 +9,7 @@ COMMANDS = {
     "score": ("judges.commands.score", "verdicts for a JSONL of questions, truths and answers"),
     "preflight": ("judges.commands.preflight", "calls, tokens, money and hours, beforehand"),
     "calibrate": ("judges.trust.calibrate", "how far a judge agrees with people"),
+    "fit": ("judges.fit.fit", "the best way to ask a judge, as a profile"),
     "redteam": ("judges.trust.redteam", "whether a judge can be fooled"),
     "serve": ("judges.serve.server", "start the embedded rule judge"),
 }

@@ -45,6 +45,10 @@ class JudgeConfig:
     defences: bool = True
     """Secret fences and neutralised delimiters. Off only to measure what they do."""
 
+    profile: str | None = None
+    """TOML file of `python -m judges fit`: how this judge is asked best, and what its scores are
+    worth. It sets grading, samples, lineup and the like."""
+
     panel: tuple[str, ...] = ()
     """Further judges, each `backend[:model][@url]`, that vote beside the first."""
     vote: Vote = "median"

@@ -117,7 +117,7 @@ class Grader:
         if share > PICKED:
             return found
         without_truth = unpaid(self._rubric)
-        return replace(found, tier=without_truth.label, score=without_truth.score)
+        return replace(found, tier=without_truth.label, score=without_truth.score, demoted=True)
 
     async def _truth_share(
         self, request: JudgeRequest, deadline: float, number: int

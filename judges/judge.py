@@ -13,6 +13,7 @@ from judges.client.chat import Chat
 from judges.client.http import Transport
 from judges.client.ledger import new_secret
 from judges.config import JudgeConfig
+from judges.fit.profile import Profile, in_its_way, profile_of
 from judges.grader import Grader
 from judges.opening import Shared, check, open_grader, open_ledger
 from judges.rubric.rubric import Rubric, load_rubric
@@ -27,9 +28,10 @@ LONGEST_PAUSE_S = 60.0
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
 
-def make_judge(config: JudgeConfig) -> "Judge":
+def make_judge(config: JudgeConfig, grader: type[Grader] = Grader) -> "Judge":
     """Raises ValueError for whatever is wrong with the config. Touches no network."""
     rubric = load_rubric(config.rubric)
+    profile, config = profile_of(config), in_its_way(config)
     chains = chains_of(config)
     if config.grading == "ladder":
         rubric.say_what_is_generated()
@@ -42,18 +44,25 @@ def make_judge(config: JudgeConfig) -> "Judge":
                 "and counted, twice. Name another, or ask one judge several times with "
                 "judge.samples"
             )
-    return Judge(config, rubric, chains)
+    return Judge(config, rubric, chains, profile, grader)
 
 
 class Judge:
     """`async with make_judge(config) as judge: verdicts = await judge.score(requests)`."""
 
     def __init__(
-        self, config: JudgeConfig, rubric: Rubric, chains: Sequence[Sequence[JudgeConfig]]
+        self,
+        config: JudgeConfig,
+        rubric: Rubric,
+        chains: Sequence[Sequence[JudgeConfig]],
+        profile: Profile | None,
+        grader: type[Grader],
     ) -> None:
         self.config = config
         self.rubric = rubric
         self._configs = chains
+        self._profile = profile
+        self._grader = grader
         self._chains: list[list[Grader]] = []
         self._children: list[ChildServer] = []
         self._tally = Tally()
@@ -67,6 +76,7 @@ class Judge:
                 rubric=self.rubric,
                 transport=await stack.enter_async_context(Transport()),
                 ledger=ledger,
+                grader=self._grader,
                 secret=ledger.secret if ledger else new_secret(),
                 budget=Budget(
                     max_calls=config.max_calls,
@@ -158,6 +168,8 @@ class Judge:
         started = loop.time()
         try:
             verdict: Verdict = await self._panel_verdict(request, deadline)
+            if self._profile:
+                verdict = self._profile.calibrated(verdict, request.lang, self.rubric)
         except Faulty as fault:
             verdict = JudgeFault(
                 cause=fault.cause,

@@ -1,7 +1,5 @@
 """What a judge stands on, started and wired together: servers, graders, the ledger, the budget."""
 
-import hashlib
-import os
 import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -12,7 +10,7 @@ from judges.client.books import Books
 from judges.client.budget import Budget
 from judges.client.chat import Chat
 from judges.client.http import Transport
-from judges.client.ledger import Ledger, Setup, without_secrets
+from judges.client.ledger import Ledger, Setup, fingerprint, without_secrets
 from judges.client.wire import WIRES
 from judges.config import JudgeConfig
 from judges.grader import Grader
@@ -21,9 +19,6 @@ from judges.rubric.rubric import Rubric
 from judges.serve.child import ChildServer
 from judges.serve.llama import LlamaServer, check_gguf
 from judges.serve.rules import load_known
-
-PIECES = 64
-PIECE_BYTES = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +30,7 @@ class Shared:
     ledger: Ledger | None
     budget: Budget
     secret: str
+    grader: type[Grader]
     children: list[ChildServer] = field(default_factory=list[ChildServer])
 
 
@@ -89,7 +85,7 @@ async def open_grader(config: JudgeConfig, shared: Shared, stack: AsyncExitStack
         retries=config.retries,
         hedge_share=config.hedge_share,
     )
-    return Grader(chat, shared.rubric, config, shared.secret)
+    return shared.grader(chat, shared.rubric, config, shared.secret)
 
 
 async def _start_server(
@@ -111,7 +107,7 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
         url = endpoint(backend.url, WIRES[backend.wire].path)
     else:
         file = config.known if backend.name == "rules" else backend.model
-        url = f"{backend.name}:{_fingerprint(file or '')}"
+        url = f"{backend.name}:{fingerprint(file or '')}"
     sampling = (
         f"grading={config.grading} temperature={config.sampling_temperature} "
         f"max_tokens={config.max_reply_tokens} samples={config.samples} "
@@ -126,19 +122,6 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
         template=rubric.template_sha,
         sampling=sampling,
     )
-
-
-def _fingerprint(path: str) -> str:
-    """Of a file's content: gigabytes of weights by their size and a few pieces."""
-    digest = hashlib.sha256()
-    if Path(path).is_file():
-        with Path(path).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            digest.update(str(size).encode())
-            for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
-                file.seek(start)
-                digest.update(file.read(PIECE_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def recorded_setup(config: JudgeConfig, wanted: Setup, ledger: Ledger) -> Setup:

@@ -35,6 +35,8 @@ class JudgeStats:
     breaker_open: bool
     troubles: dict[str, int]
     """Attempts that failed, most of them made good by a retry."""
+    fingerprint: str
+    """What the first judge's server says of what it runs, if it does."""
     disagreements: int
     """Panels whose members did not all name the same tier."""
 
@@ -75,5 +77,6 @@ class Tally:
             limit=sum(chat.limit.limit for chat in chats),
             breaker_open=any(chat.breaker.is_open for chat in chats),
             troubles=sum((chat.troubles for chat in chats), Counter[str]()),
+            fingerprint=chats[0].fingerprint,
             disagreements=self.disagreements,
         )

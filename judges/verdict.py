@@ -110,6 +110,8 @@ class Scored:
     rationale: str = ""
     latency_s: float = 0.0
     cached: bool = False
+    demoted: bool = False
+    """By the line-up, whatever the verdict was."""
     usage: Usage = FREE
 
 

@@ -34,6 +34,7 @@ def combine(
         rationale=f"{_spread(verdicts)}. {agreeing[0].rationale if agreeing else ''}".strip(),
         latency_s=max(verdict.latency_s for verdict in verdicts),
         cached=all(verdict.cached for verdict in verdicts),
+        demoted=any(verdict.demoted for verdict in agreeing),
         usage=sum((verdict.usage for verdict in verdicts), FREE),
     )
 

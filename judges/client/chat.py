@@ -69,6 +69,8 @@ class Chat:
         self.troubles: Counter[str] = Counter()
         self.usage = FREE
         """All bills, whether or not a verdict came of them."""
+        self.fingerprint = ""
+        """What its server says of what it runs, if it does."""
         self._http = http
         self._retries = retries
         self._backoff_s = backoff_s
@@ -111,7 +113,7 @@ class Chat:
         ledger = self.books.ledger
         if ledger and (stored := ledger.find(ask.key)):
             try:
-                reply = read_reply(self.backend, stored)
+                reply = self._replied(stored)
                 return Answer(said=read(reply), usage=reply.usage)
             except Faulty:
                 if self._http is None:
@@ -250,7 +252,7 @@ class Chat:
             attempt.bill(FREE)
             raise self._refusal(http, features, attempt.ask)
         try:
-            reply = read_reply(self.backend, http.body)
+            reply = self._replied(http.body)
         except Faulty as fault:
             self._pay(attempt, fault.usage)
             raise
@@ -265,6 +267,11 @@ class Chat:
             raise
         attempt.reply = http.body
         return Answer(said=said, usage=reply.usage, cached=False)
+
+    def _replied(self, body: bytes) -> Reply:
+        reply = read_reply(self.backend, body)
+        self.fingerprint = reply.fingerprint or self.fingerprint
+        return reply
 
     def _pay(self, attempt: Attempt, bill: Usage) -> None:
         if bill != FREE:  # where it does not say, it counts at its worst

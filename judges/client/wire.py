@@ -50,6 +50,8 @@ class Reply:
     truncated: bool
     usage: Usage
     logprobs: list[tuple[str, dict[str, float]]] | None = None
+    fingerprint: str = ""
+    """What the server says of what it runs, if it does."""
 
 
 class OpenAIWire:
@@ -67,7 +69,7 @@ class OpenAIWire:
         prompt = ask.prompt(features.grading)
         body: Json = {
             "model": backend.model,
-            "messages": [{"role": "system", "content": prompt.system}, *prompt.turns()],
+            "messages": [*_system(prompt), *prompt.turns()],
             backend.max_tokens_field: _room(ask, features),
         }
         if features.temperature:
@@ -109,6 +111,7 @@ class OpenAIWire:
             truncated=finish == "length",
             usage=spent,
             logprobs=_logprobs(choice.get("logprobs")),
+            fingerprint=str(data.get("system_fingerprint") or ""),
         )
 
 
@@ -133,7 +136,7 @@ class AnthropicWire:
             system["cache_control"] = {"type": "ephemeral"}
         body: Json = {
             "model": backend.model,
-            "system": [system],
+            **({"system": [system]} if prompt.system else {}),
             "messages": prompt.turns(),
             "max_tokens": ask.max_tokens,
         }
@@ -179,6 +182,10 @@ def in_its_format(backend: Backend, ask: Ask, features: Features) -> tuple[bytes
     taken = len(body) // BYTES_A_TOKEN + theirs
     written = taken if backend.cache_from_tokens else 0
     return body, backend.bill(taken, _room(ask, features), written=written)
+
+
+def _system(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": "system", "content": prompt.system}] if prompt.system else []
 
 
 def _room(ask: Ask, features: Features) -> int:

@@ -9,6 +9,7 @@ from judges.asks import asks_for_a_verdict, claims_ask, entry_ask, worst_of
 from judges.client.backends import Backend, chains_of, is_priced, resolve
 from judges.client.wire import Ask
 from judges.config import JudgeConfig, at_least
+from judges.fit.profile import in_its_way
 from judges.rubric.lineup import DECOYS, LETTERS, ROUNDS, Lineup, wording
 from judges.rubric.prompt import Prompt
 from judges.rubric.rubric import Rubric, load_rubric
@@ -83,7 +84,7 @@ class Kind:
 
 def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
     """`reply_s` is the judge's latency where it was measured; else the backend's row guesses."""
-    rubric = load_rubric(config.rubric)
+    config, rubric = in_its_way(config), load_rubric(config.rubric)
     total, *others = [_one_chain(chain, rubric, work, reply_s) for chain in chains_of(config)]
     for other in others:
         total += other

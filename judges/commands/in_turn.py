@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from judges import make_judge
@@ -13,6 +17,7 @@ from judges.client.backends import chains_of, resolve
 from judges.client.budget import BudgetExceeded
 from judges.commands.flags import in_own_flags
 from judges.config import JudgeConfig
+from judges.fit.profile import in_its_way
 from judges.rubric.lineup import ROUNDS
 from judges.rubric.rubric import load_rubric
 from judges.stats import JudgeStats
@@ -31,6 +36,7 @@ def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
 
     As many as every judge takes, and no more than rpm and tpm let start in half of the time.
     """
+    config = in_its_way(config)
     judges = [resolve(first) for first, *_ in chains_of(config)]
     longest = max(requests, key=lambda request: len(request.answer))
     *others, ask = asks_for_a_verdict(longest, load_rubric(config.rubric), config)
@@ -44,6 +50,17 @@ def in_turn(config: JudgeConfig, requests: Sequence[JudgeRequest]) -> int:
     return max(int(min(limits)), 1)
 
 
+@contextmanager
+def one_budget(judge: JudgeConfig) -> Generator[JudgeConfig]:
+    """For several times `judge_all`. A ledger counts what was spent, so each goes on from there."""
+    limits = (judge.max_calls, judge.max_tokens, judge.max_usd)
+    if judge.ledger or limits == (None, None, None):
+        yield judge
+        return
+    with TemporaryDirectory(prefix="judges-") as folder:
+        yield replace(judge, ledger=str(Path(folder) / "ledger.sqlite"))
+
+
 def _ignore(place: int, verdict: Verdict) -> None:
     pass
 
@@ -53,6 +70,7 @@ async def judge_all(
     requests: Sequence[JudgeRequest],
     *,
     on_verdict: Callable[[int, Verdict], None] = _ignore,
+    make: Callable[[JudgeConfig], Judge] = make_judge,
 ) -> tuple[list[Verdict], JudgeStats]:
     """Every request has its whole deadline, from when its turn comes.
 
@@ -73,7 +91,7 @@ async def judge_all(
                 handed_on += 1
                 on_verdict(handed_on - 1, verdicts[handed_on - 1])
 
-    async with make_judge(config) as judge:
+    async with make(config) as judge:
         patient = _Patient(judge)
         turns = min(in_turn(config, requests), len(requests))
         workers = [asyncio.create_task(work(patient)) for _ in range(turns)]

@@ -16,6 +16,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from judges.commands.flags import read_flags, told
+from judges.fit.plain import read_plain
 from judges.rubric.ladder import NO, YES, read_ladder
 from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.prompt import Asked, read_user_message
@@ -92,7 +93,10 @@ class RuleJudge:
             if request.get("logprobs"):
                 return letter, _certain(letter, entries)
             return json.dumps({"entry": letter}), None
-        if rung := read_ladder(user, self.rubric):
+        rung = read_ladder(user, self.rubric)
+        if plain := read_plain(user):
+            rung = plain, self.rubric.tier(self.rubric.label_for_rule("same"))
+        if rung:
             asked, tier = rung
             said = YES if tier.label == self._label(self._finding(asked)) else NO
             if request.get("logprobs"):

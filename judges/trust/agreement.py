@@ -72,12 +72,18 @@ def youden(passes: Sequence[bool], right: Sequence[bool]) -> float | None:
     return None if rights is None or wrongs is None else rights - wrongs
 
 
+def binned(said: Sequence[float], rows: Sequence[T]) -> list[list[T]]:
+    """Rows by what is said of them, in ten bins from 0 to 1."""
+    bins: list[list[T]] = [[] for _ in range(BINS)]
+    for one, row in zip(said, rows, strict=True):
+        bins[min(max(int(one * BINS), 0), BINS - 1)].append(row)
+    return bins
+
+
 def calibration_error(said: Sequence[float], worth: Sequence[float]) -> float | None:
     """How far what is said is from what is so, on average, over ten bins of what is said."""
-    bins: dict[int, list[float]] = {}
-    for one, other in zip(said, worth, strict=True):
-        bins.setdefault(min(max(int(one * BINS), 0), BINS - 1), []).append(one - other)
-    return sum(abs(sum(gaps)) for gaps in bins.values()) / len(said) if said else None
+    gaps = [one - other for one, other in zip(said, worth, strict=True)]
+    return sum(abs(sum(bin)) for bin in binned(said, gaps)) / len(said) if said else None
 
 
 def weighted_kappa(pairs: Sequence[tuple[int, int]]) -> float | None:

@@ -23,11 +23,12 @@ from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least
+from judges.fit.profile import in_its_way
 from judges.rubric.rubric import load_rubric
 from judges.trust.agreement import Estimate
 from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, laid_out, roc
 from judges.trust.cost import Cost, as_line, cost_of
-from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
+from judges.trust.labelled import SHIPPED, Fields, passes_from, read_labelled, right_from, sample
 from judges.trust.plot import calibration_html
 
 
@@ -78,9 +79,11 @@ class Calibration:
 
 
 def described(judge: JudgeConfig) -> dict[str, str | bool]:
+    profile, judge = judge.profile or "", in_its_way(judge)
     return {
         "backend": judge.backend,
         "model": Path(judge.model or "").name,
+        "profile": Path(profile).name,
         "rubric": judge.rubric,
         "grading": judge.grading,
         "defences": judge.defences,
@@ -156,6 +159,7 @@ async def run(config: CalibrateConfig) -> tuple[Calibration, list[Row]]:
     cut = right_from(rubric, config.right_from)
     rows = read_labelled(config.file, config.fields, rubric, cut)
     rows = sample(rows, config.rows, config.seed)
+    cut = passes_from(config.judge, rubric, config.right_from)
     started = time.perf_counter()
     verdicts, stats = await judge_all(config.judge, [row.request for row in rows])
     seconds = time.perf_counter() - started

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from judges.commands.jsonl import Row, read_jsonl, text_of, texts_of
+from judges.config import JudgeConfig
+from judges.fit.profile import profile_of
 from judges.rubric.lineup import unpaid
 from judges.rubric.rubric import Rubric, Tier, load_rubric
 from judges.verdict import JudgeRequest
@@ -119,6 +121,12 @@ def ends_of(rows: Sequence[Labelled], rubric: Rubric) -> tuple[float, float]:
     scores = [tier.score for tier in rubric.tiers]
     tiered = any(row.tier for row in rows)
     return min(scores) if tiered else unpaid(rubric).score, max(scores)
+
+
+def passes_from(judge: JudgeConfig, rubric: Rubric, asked: float | None) -> float:
+    """The score from which the judge has called an answer right: where its profile says, if any."""
+    profile = profile_of(judge) if asked is None else None
+    return profile.right_from if profile else right_from(rubric, asked)
 
 
 def right_from(rubric: Rubric, asked: float | None) -> float:

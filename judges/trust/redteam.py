@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
@@ -20,7 +17,7 @@ from judges.commands.flags import (
     told,
     write_json,
 )
-from judges.commands.in_turn import judge_all
+from judges.commands.in_turn import judge_all, one_budget
 from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
@@ -28,7 +25,15 @@ from judges.rubric.rubric import Rubric, load_rubric
 from judges.trust.attacks import OURS, Attack, cross, load_patterns
 from judges.trust.calibrate import described
 from judges.trust.compare import faults_of
-from judges.trust.labelled import SHIPPED, Fields, Labelled, read_labelled, right_from, sample
+from judges.trust.labelled import (
+    SHIPPED,
+    Fields,
+    Labelled,
+    passes_from,
+    read_labelled,
+    right_from,
+    sample,
+)
 from judges.trust.redteam_text import as_text, what_fooled
 from judges.trust.tolls import Drift, Redteam, Toll, drift, scale_of, toll
 from judges.verdict import JudgeRequest, Verdict
@@ -87,7 +92,7 @@ Honest = tuple[Labelled, tuple[Verdict, Verdict]]
 def redteam(
     config: RedteamConfig, rubric: Rubric, attacks: Sequence[Met], honest: Sequence[Honest]
 ) -> Redteam:
-    scale = scale_of(rubric, right_from(rubric, config.right_from))
+    scale = scale_of(rubric, passes_from(config.judge, rubric, config.right_from))
     patterns = dict.fromkeys(attack.pattern for attack, _ in attacks)
     families = dict.fromkeys(each.family for each in patterns if not each.holds_truth)
 
@@ -184,17 +189,6 @@ def questions_of(rows: Sequence[Labelled], count: int, seed: int) -> list[JudgeR
     ]
 
 
-@contextmanager
-def one_budget(judge: JudgeConfig) -> Generator[JudgeConfig]:
-    """A ledger counts what was spent, so that the second side goes on from the first one's bill."""
-    limits = (judge.max_calls, judge.max_tokens, judge.max_usd)
-    if judge.ledger or limits == (None, None, None):
-        yield judge
-        return
-    with TemporaryDirectory(prefix="redteam-") as folder:
-        yield replace(judge, ledger=str(Path(folder) / "ledger.sqlite"))
-
-
 async def both_ways(
     config: JudgeConfig, requests: Sequence[JudgeRequest]
 ) -> list[tuple[Verdict, Verdict]]:
@@ -215,7 +209,9 @@ async def run(config: RedteamConfig) -> tuple[Redteam, list[str], dict[str, list
     attacks = list(zip(crossed, said[: len(crossed)], strict=True))
     honest = list(zip(rows, said[len(crossed) :], strict=True))
     found = redteam(config, rubric, attacks, honest)
-    examples = what_fooled([(met, on) for met, (on, _) in attacks], scale_of(rubric, cut))
+    examples = what_fooled(
+        [(met, on) for met, (on, _) in attacks], scale_of(rubric, found.right_from)
+    )
     verdicts = {
         "attacks": [{**asdict(met.pattern), **_row(met.request, both)} for met, both in attacks],
         "honest": [_row(row.request, both) for row, both in honest],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from judges import JudgeConfig, make_judge
+from judges.fit.again import doubts_of
 from judges.judge import Judge
 from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
@@ -129,6 +130,8 @@ def open_sampler(
         background = Background()
         opened.callback(background.close)
         opened.callback(shutil.rmtree, folder / "sampler", ignore_errors=True)
+        for doubt in background.call(doubts_of(judge)):
+            watcher.alert("The judge's profile may not hold", doubt)
         yield Sampler(
             config=config,
             policy=policy,

@@ -6,6 +6,7 @@ from pathlib import Path
 from judges import JudgeConfig
 from judges.commands.estimate import Workload, estimate
 from judges.commands.preflight import describe
+from judges.fit.profile import in_its_way
 from rl.config.gspo import GSPOConfig, GSPORun
 from rl.data.rows import load_rows
 from rl.data.source import data_file, is_plain_jsonl
@@ -56,7 +57,7 @@ def gspo_of(config: GSPORun) -> GSPOConfig:
     """With the least difference between rewards that the judge's way of grading can tell."""
     if config.gspo.min_spread is not None:
         return config.gspo
-    told = TOLD_BETWEEN_TIERS if config.judge.reads_logprobs else 0.0
+    told = TOLD_BETWEEN_TIERS if in_its_way(config.judge).reads_logprobs else 0.0
     return dataclasses.replace(config.gspo, min_spread=told)
 
 

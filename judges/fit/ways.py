@@ -1,0 +1,150 @@
+"""Ways of asking, tried on labelled answers; the cheapest of those that nobody beats is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from judges.config import JudgeConfig
+from judges.fit.plain import NAME, plain_ask
+from judges.fit.profile import Reading, raw_score, share_of
+from judges.grader import Grader
+from judges.opening import check
+from judges.rubric.ladder import yes_share
+from judges.rubric.rubric import Rubric
+from judges.trust.agreement import auc_within, bootstrap
+from judges.trust.cost import Cost
+from judges.trust.labelled import Labelled
+from judges.verdict import JudgeRequest, Scored, Verdict
+
+Way = Literal[
+    "labels", "ladder", "schema", "schema_x3", "labels_lineup", "ladder_lineup", "schema_lineup"
+]
+WAYS: Mapping[Way, Mapping[str, Any]] = {
+    "labels": {"grading": "labels"},
+    "ladder": {"grading": "ladder"},
+    "schema": {"grading": "schema"},
+    "schema_x3": {"grading": "schema", "samples": 3},
+    "labels_lineup": {"grading": "labels", "lineup": True},
+    "ladder_lineup": {"grading": "ladder", "lineup": True},
+    "schema_lineup": {"grading": "schema", "lineup": True},
+}
+NEEDED = 0.9
+"""Of the answers, the share that a way must get a verdict on."""
+
+
+class PlainGrader(Grader):
+    """Asks the plain question. The score is how surely it says yes."""
+
+    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
+        started = asyncio.get_running_loop().time()
+        key = self._setup.key(request, sample=NAME)
+        ask = plain_ask(request, key, self._config.max_reply_tokens)
+        answer = await self.chat.ask(ask, yes_share, deadline)
+        return Scored(
+            tier="right" if answer.said > 0.5 else "wrong",
+            score=answer.said,
+            latency_s=asyncio.get_running_loop().time() - started,
+            cached=answer.cached,
+            usage=answer.usage,
+        )
+
+
+def configs_of(config: JudgeConfig, ways: Sequence[Way], rubric: Rubric) -> dict[Way, JudgeConfig]:
+    """Those that this backend and rubric can be asked in."""
+    configs: dict[Way, JudgeConfig] = {way: replace(config, **WAYS[way]) for way in ways}
+    return {way: own for way, own in configs.items() if _can_be_asked(own, rubric)}
+
+
+def _can_be_asked(config: JudgeConfig, rubric: Rubric) -> bool:
+    try:
+        check(config, rubric)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A labelled answer, and what was said of it as a share of 1. None where nothing was."""
+
+    row: Labelled
+    share: float | None
+    demoted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    way: str
+    reading: Reading
+    config: JudgeConfig
+    said: Sequence[Said]
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        return self.way if self.reading == "expected" else f"{self.way}, likeliest tier"
+
+    @property
+    def auc(self) -> float | None:
+        return _area(self.said)
+
+
+def said_of(
+    rows: Sequence[Labelled], verdicts: Sequence[Verdict], share: Callable[[Scored], float]
+) -> list[Said]:
+    return [
+        Said(row=row, share=share(verdict), demoted=verdict.demoted)
+        if isinstance(verdict, Scored)
+        else Said(row=row, share=None)
+        for row, verdict in zip(rows, verdicts, strict=True)
+    ]
+
+
+def as_read(reading: Reading, rubric: Rubric) -> Callable[[Scored], float]:
+    return lambda verdict: share_of(raw_score(verdict, rubric, reading), rubric)
+
+
+def readings_of(config: JudgeConfig) -> tuple[Reading, ...]:
+    return ("expected",) if config.grading == "schema" else ("expected", "likeliest")
+
+
+def choose(tried: Sequence[Tried], *, seed: int) -> Tried | None:
+    """The fewest tokens, of those whose AUC is within one standard error of the best.
+
+    The error is that of the gap between the two, by question: they have seen the same answers.
+    """
+    fit = [each for each in tried if each.auc is not None and _answered(each.said) >= NEEDED]
+    if not fit:
+        return None
+    best = max(fit, key=lambda each: each.auc or 0.0)
+    near = [each for each in fit if each is best or _is_near(each, best, seed)]
+    return min(near, key=lambda each: (each.cost.tokens, -(each.auc or 0.0)))
+
+
+def _answered(said: Sequence[Said]) -> float:
+    return sum(each.share is not None for each in said) / len(said)
+
+
+def _is_near(one: Tried, best: Tried, seed: int) -> bool:
+    pairs = list(zip(one.said, best.said, strict=True))
+
+    def gap(rows: Sequence[tuple[Said, Said]]) -> float | None:
+        own, its = _area([each for each, _ in rows]), _area([each for _, each in rows])
+        return None if own is None or its is None else its - own
+
+    found = bootstrap(pairs, gap, by=lambda pair: pair[0].row.request.question, seed=seed)
+    if found.value is None or found.low is None or found.high is None:
+        return False
+    return found.value <= (found.high - found.low) / (2 * 1.96)
+
+
+def _area(said: Sequence[Said]) -> float | None:
+    scored = [(each.share, each.row) for each in said if each.share is not None]
+    return auc_within(
+        [share for share, _ in scored],
+        [row.right for _, row in scored],
+        [row.request.lang for _, row in scored],
+    )
