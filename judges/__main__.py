@@ -10,6 +10,7 @@ COMMANDS = {
     "preflight": ("judges.commands.preflight", "calls, tokens, money and hours, beforehand"),
     "calibrate": ("judges.trust.calibrate", "how far a judge agrees with people"),
     "fit": ("judges.fit.fit", "the best way to ask a judge, as a profile"),
+    "pairwise": ("judges.pairwise.command", "whose answers are better, blind, in both orders"),
     "redteam": ("judges.trust.redteam", "whether a judge can be fooled"),
     "serve": ("judges.serve.server", "start the embedded rule judge"),
 }

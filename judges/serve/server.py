@@ -17,6 +17,7 @@ from aiohttp import web
 
 from judges.commands.flags import read_flags, told
 from judges.fit.plain import read_plain
+from judges.pairwise.question import WORTH, read_pair
 from judges.rubric.ladder import NO, YES, read_ladder
 from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.prompt import Asked, read_user_message
@@ -93,6 +94,11 @@ class RuleJudge:
             if request.get("logprobs"):
                 return letter, _certain(letter, entries)
             return json.dumps({"entry": letter}), None
+        if pair := read_pair(user):
+            letter = self._better(pair)
+            if request.get("logprobs"):
+                return letter, _certain(letter, WORTH)
+            return json.dumps({"rationale": "by rule", "better": letter}), None
         rung = read_ladder(user, self.rubric)
         if plain := read_plain(user):
             rung = plain, self.rubric.tier(self.rubric.label_for_rule("same"))
@@ -119,6 +125,18 @@ class RuleJudge:
     def _finding(self, asked: Asked) -> Finding:
         answer = asked.answer or ""
         return grade(asked.question, asked.truth, asked.aliases, answer, self.known)
+
+    def _better(self, pair: dict[str, str]) -> str:
+        first, second = (
+            self.rubric.tier(self._label(self._finding(asked))).score
+            for asked in (
+                Asked(
+                    question=pair["question"], truth=pair["truth"], aliases=(), answer=pair[which]
+                )
+                for which in ("first", "second")
+            )
+        )
+        return "C" if first == second else "A" if first > second else "B"
 
     def _label(self, finding: Finding) -> str:
         return self.rubric.label_for_rule(finding.rule)

@@ -1,7 +1,6 @@
 """What stands before each attempt: breaker, budget, pace, intent; and the second one when late."""
 
 import asyncio
-import gc
 import json
 from collections import Counter
 
@@ -380,22 +379,3 @@ def test_a_request_timeout_is_tried_again(troubled, ask_of):
             return await ask_of(chat, soon())
 
     assert asyncio.run(run()).said == "said"
-
-
-def test_an_answered_ask_leaves_nothing_that_has_to_be_searched_for_to_be_freed(troubled, ask_of):
-    async def run():
-        async with troubled().chat() as chat:
-            await ask_of(chat, soon())
-            gc.collect()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            for _ in range(8):
-                assert (await ask_of(chat, soon())).said == "said"
-            gc.collect()
-
-    try:
-        asyncio.run(run())
-        left = {type(each).__name__ for each in gc.garbage}
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-    assert not left & {"AsyncRetrying", "Request", "Response", "Ask", "Answer", "Reply"}

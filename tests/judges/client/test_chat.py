@@ -1,6 +1,7 @@
 """An ask to a real server that refuses, fails, hangs and hangs up when told to."""
 
 import asyncio
+import gc
 from email.utils import formatdate
 
 import pytest
@@ -188,3 +189,22 @@ def test_an_equal_request_with_more_time_outlives_the_deadline_of_the_first(trou
             assert outcomes[1].said == "said"
 
     asyncio.run(run())
+
+
+def test_an_answered_ask_leaves_nothing_that_has_to_be_searched_for_to_be_freed(troubled, ask_of):
+    async def run():
+        async with troubled().chat() as chat:
+            await ask_of(chat, soon())
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            for _ in range(8):
+                assert (await ask_of(chat, soon())).said == "said"
+            gc.collect()
+
+    try:
+        asyncio.run(run())
+        left = {type(each).__name__ for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert not left & {"AsyncRetrying", "Request", "Response", "Ask", "Answer", "Reply"}

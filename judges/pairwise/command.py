@@ -1,0 +1,226 @@
+"""`python -m judges pairwise A.jsonl B.jsonl`: whose answers are better, blind, in both orders."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Annotated
+
+import tyro
+
+from judges.commands.flags import check_writable, in_ledger, read_flags, told, write_json
+from judges.commands.in_turn import judge_all
+from judges.commands.jsonl import Row, read_jsonl, text_of
+from judges.commands.score import verdict_row
+from judges.config import JudgeConfig, at_least, share_of_one
+from judges.judge import make_judge
+from judges.pairwise.figures import Match, Outcome, outcome
+from judges.pairwise.grader import PairGrader
+from judges.pairwise.question import pair_of
+from judges.trust.agreement import Estimate
+from judges.verdict import FREE, JudgeRequest, Scored, Verdict
+
+UNUSED = ("samples", "commit_first", "lineup", "defences", "panel", "fallback", "profile")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairwiseConfig:
+    """Whose answers are better: those of file A or those of file B.
+
+    Each line is {"question", "answer"}, with "truth", "reasoning" and "lang" if any. Questions that
+    both files have are judged twice, with A's answer first and with B's, and the judge is not told
+    whose is whose. Exits with 1 if the judge only looks at the place, or too little was judged.
+    """
+
+    a: Annotated[str, tyro.conf.Positional]
+    b: Annotated[str, tyro.conf.Positional]
+    rows: int | None = None
+    """Compare on this many questions; on all if not given."""
+    seed: int = 0
+    """Of the rows, of what is asked first, and of the intervals."""
+    with_reasoning: bool = False
+    """Show the judge each answer's `reasoning` too. A person would not see it."""
+    min_judged: float = 0.9
+    """Share of the questions that must get a verdict in both orders."""
+    json: str | None = None
+    """Where the figures and every verdict go, as JSON."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+    def __post_init__(self) -> None:
+        at_least("rows", self.rows, 1)
+        share_of_one("min_judged", self.min_judged)
+        for name in UNUSED:
+            if (value := getattr(self.judge, name)) != getattr(JudgeConfig(), name):
+                raise ValueError(
+                    f"judge.{name} is {value!r}: it has no meaning where two answers are compared. "
+                    "Leave it out"
+                )
+        if self.judge.grading == "ladder":
+            raise ValueError(
+                "judge.grading is ladder, whose questions are of one answer. Use --grading labels, "
+                "which reads log-probs too, or schema"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    question: str
+    truth: str
+    answer: str
+    reasoning: str
+    lang: str
+
+    def shown(self, with_reasoning: bool) -> str:
+        return f"{self.reasoning}\n\n{self.answer}" if with_reasoning else self.answer
+
+
+def main(args: Sequence[str]) -> int:
+    config = read_flags(PairwiseConfig, "pairwise", args)
+    return told(lambda: pairwise(config), kept=lambda: in_ledger(config.judge.ledger))
+
+
+def pairwise(config: PairwiseConfig) -> int:
+    pairs, alone = in_both(read_answers(config.a), read_answers(config.b))
+    if not pairs:
+        raise ValueError(
+            f"{config.a} and {config.b} have no question in common: nothing to compare"
+        )
+    check_writable(json=config.json, ledger=config.judge.ledger)
+    if config.rows is not None and config.rows < len(pairs):
+        pairs = random.Random(config.seed).sample(pairs, config.rows)
+    matches = asyncio.run(judged(config, pairs))
+    found = outcome(matches, seed=config.seed)
+    print(as_text(config, found, alone))
+    if config.json:
+        rows = [
+            {"question": one.question, "a": one.answer, "b": other.answer}
+            | {"a_first": verdict_row(match.a_first), "b_first": verdict_row(match.b_first)}
+            for (one, other), match in zip(pairs, matches, strict=True)
+        ]
+        write_json(config.json, asdict(found), rows)
+    problems = failures(found, config)
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def read_answers(path: str) -> list[Answered]:
+    def answered(row: Row) -> Answered:
+        return Answered(
+            question=text_of(row, "question"),
+            truth=str(row.get("truth") or ""),
+            answer=text_of(row, "answer"),
+            reasoning=str(row.get("reasoning") or ""),
+            lang=str(row.get("lang") or "en"),
+        )
+
+    return read_jsonl(path, answered, wanted="a JSONL of question and answer")
+
+
+def in_both(
+    a: Sequence[Answered], b: Sequence[Answered]
+) -> tuple[list[tuple[Answered, Answered]], int]:
+    """Pairs by question, the first answer to one with the first; and how many rows are alone."""
+    by_place = dict(zip(_places(b), b, strict=True))
+    pairs = [
+        (each, by_place[key]) for key, each in zip(_places(a), a, strict=True) if key in by_place
+    ]
+    return pairs, len(a) + len(b) - 2 * len(pairs)
+
+
+def _places(rows: Sequence[Answered]) -> list[tuple[str, int]]:
+    seen: Counter[str] = Counter()
+    places: list[tuple[str, int]] = []
+    for row in rows:
+        places.append((row.question, seen[row.question]))
+        seen[row.question] += 1
+    return places
+
+
+async def judged(config: PairwiseConfig, pairs: Sequence[tuple[Answered, Answered]]) -> list[Match]:
+    """Answers that are the same are a tie without asking."""
+    asked: list[tuple[int, bool, JudgeRequest]] = []
+    same: set[int] = set()
+    draw = random.Random(config.seed)
+    for place, (one, other) in enumerate(pairs):
+        shown = [each.shown(config.with_reasoning) for each in (one, other)]
+        if shown[0].strip() == shown[1].strip():
+            same.add(place)
+            continue
+        truth = one.truth or other.truth
+        pair = partial(pair_of, one.question, truth, lang=one.lang)
+        orders = [
+            (place, True, pair(first=shown[0], second=shown[1])),
+            (place, False, pair(first=shown[1], second=shown[0])),
+        ]
+        draw.shuffle(orders)
+        asked += orders
+    verdicts: list[Verdict] = []
+    if asked:
+        make = partial(make_judge, grader=PairGrader)
+        verdicts, _ = await judge_all(config.judge, [pair for *_, pair in asked], make=make)
+    tie = Scored(tier="neither", score=0.5, usage=FREE)
+    said: dict[tuple[int, bool], Verdict] = {
+        (place, way): tie for place in same for way in (True, False)
+    }
+    said |= {
+        (place, way): verdict for (place, way, _), verdict in zip(asked, verdicts, strict=True)
+    }
+    return [
+        Match(question=one.question, a_first=said[place, True], b_first=said[place, False])
+        for place, (one, _) in enumerate(pairs)
+    ]
+
+
+def failures(found: Outcome, config: PairwiseConfig) -> list[str]:
+    problems: list[str] = []
+    if found.judged < config.min_judged * found.questions:
+        problems.append(
+            f"{found.judged} of {found.questions} questions were judged in both orders, and "
+            f"{config.min_judged:.0%} are needed: {_counts(found.faults)}"
+        )
+    if found.only_looks_at_the_place:
+        assert found.first.value is not None
+        place = "first" if found.first.value > 0.5 else "second"
+        problems.append(
+            f"the judge names whoever stands {place}, whichever answer it is: it has not compared "
+            "them, and the figures above say nothing. Choose another judge"
+        )
+    return problems
+
+
+def as_text(config: PairwiseConfig, found: Outcome, alone: int) -> str:
+    lines = [
+        f"A {config.a}\nB {config.b}",
+        f"{found.questions} questions, {found.judged} judged in both orders"
+        + (f", {alone} rows without a counterpart left out" if alone else ""),
+        f"A better {found.wins}, neither {found.ties}, B better {found.losses}"
+        + (f"; sign test p = {found.p:.2g}" if found.p is not None else ""),
+        f"A is better   {_spelt(found.better)}   (a tie is a half)",
+        f"first place   {_spelt(found.first)}   (0.50 is a judge without a favourite place)",
+    ]
+    if found.same_both_ways is not None:
+        lines.append(f"both orders say the same on {found.same_both_ways:.0%} of the questions")
+    low, high = found.first.low, found.first.high
+    if low is not None and high is not None and not low <= 0.5 <= high:
+        lines.append("NOTE: it favours a place; both orders are asked, so that this makes ties")
+    if found.faults:
+        lines.append(f"faults        {_counts(found.faults)}")
+    return "\n".join(lines)
+
+
+def _spelt(figure: Estimate) -> str:
+    if figure.value is None:
+        return "-"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.2f}"
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+
+
+def _counts(faults: dict[str, int]) -> str:
+    return ", ".join(f"{count} {cause}" for cause, count in faults.items()) or "none"
