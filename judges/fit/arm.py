@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from judges.fit.curve import ANY, Curve, fitted, fitted_by_language
+from judges.fit.curve import ANY, Curve, fitted, fitted_by_language, odds_of, share_at
 from judges.fit.ways import Said
 from judges.trust.agreement import (
     Estimate,
@@ -23,7 +23,7 @@ WorthOf = Callable[[Labelled], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What shares said by one way of asking are worth."""
+    """What is worth how much that was said by one way of asking."""
 
     curves: Mapping[str, Curve]
     right_share: float
@@ -32,11 +32,11 @@ class Scale:
     """What an answer is worth that a line-up demoted."""
 
     def seen(self, said: Said, worth_of: WorthOf) -> Seen | None:
-        if said.share is None:
+        if said.place is None:
             return None
         lang = said.row.request.lang
         curve = self.curves.get(lang, self.curves[ANY])
-        share = self.nothing if said.demoted else curve.at(said.share)
+        share = self.nothing if said.demoted else curve.at(said.place)
         return Seen(
             question=said.row.request.question,
             lang=lang,
@@ -62,19 +62,22 @@ class Seen:
 def scaled(said: Sequence[Said], worth_of: WorthOf, nothing: float) -> Scale | None:
     """None where right answers do not score above wrong ones."""
     scored = [
-        (each.row, each.share) for each in said if each.share is not None and not each.demoted
+        (each.row, each.place) for each in said if each.place is not None and not each.demoted
     ]
-    rows, shares = [row for row, _ in scored], [share for _, share in scored]
+    rows, places = [row for row, _ in scored], [place for _, place in scored]
     right = [row.right for row in rows]
     langs = [row.request.lang for row in rows]
-    curves = fitted_by_language(langs, shares, list(map(worth_of, rows)), right)
+    curves = fitted_by_language(langs, places, list(map(worth_of, rows)), right)
     if not curves:
         return None
-    at = [
-        curves.get(lang, curves[ANY]).at(share) for lang, share in zip(langs, shares, strict=True)
+    calibrated = [
+        odds_of(curves.get(lang, curves[ANY]).at(place))
+        for lang, place in zip(langs, places, strict=True)
     ]
-    odds = fitted(at, list(map(float, right)))
-    return Scale(curves=curves, right_share=odds.where(0.5), nothing=nothing) if odds else None
+    odds = fitted(calibrated, list(map(float, right)))
+    if odds is None:
+        return None
+    return Scale(curves=curves, right_share=share_at(odds.where(0.5)), nothing=nothing)
 
 
 def _auc(seen: Sequence[Seen]) -> float | None:

@@ -1,7 +1,7 @@
 """From what a judge said to what people would have: a logistic curve, two numbers a language.
 
-Isotonic regression follows the noise of a hundred labelled answers, and makes ties of what the
-judge could tell apart.
+It is drawn over places on a line: the odds of an expected score, or whole tiers. Isotonic
+regression follows the noise of a hundred labelled answers, and makes ties of what was told apart.
 """
 
 from __future__ import annotations
@@ -25,37 +25,42 @@ class Curve:
     slope: float
     intercept: float
 
-    def at(self, share: float) -> float:
-        return 1 / (1 + math.exp(-self.slope * _odds(share) - self.intercept))
+    def at(self, place: float) -> float:
+        """What people would give there, as a share of the most."""
+        return share_at(self.slope * place + self.intercept)
 
     def where(self, share: float) -> float:
         """The inverse."""
-        return 1 / (1 + math.exp((self.intercept - _odds(share)) / self.slope))
+        return (odds_of(share) - self.intercept) / self.slope
 
 
-def _odds(share: float) -> float:
+def odds_of(share: float) -> float:
     share = min(max(share, EDGE), 1 - EDGE)
     return math.log(share / (1 - share))
 
 
-def fitted(said: Sequence[float], wanted: Sequence[float]) -> Curve | None:
-    """Both are shares of 1. None where more of the one is no more of the other."""
+def share_at(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
+
+
+def fitted(places: Sequence[float], wanted: Sequence[float]) -> Curve | None:
+    """`wanted` are shares of 1. None where further up the line is no more wanted."""
     linear: Any = import_module("sklearn.linear_model")
     weights = [*wanted, *(1 - each for each in wanted)]
     if sum(wanted) in (0, len(wanted)):
         return None
-    odds = [[_odds(share)] for share in said]
-    kinds = [1] * len(said) + [0] * len(said)
-    model = linear.LogisticRegression().fit([*odds, *odds], kinds, sample_weight=weights)
+    rows = [[place] for place in places]
+    kinds = [1] * len(rows) + [0] * len(rows)
+    model = linear.LogisticRegression().fit([*rows, *rows], kinds, sample_weight=weights)
     slope, intercept = float(model.coef_[0][0]), float(model.intercept_[0])
     return Curve(slope, intercept) if slope > 0 else None
 
 
 def fitted_by_language(
-    langs: Sequence[str], said: Sequence[float], wanted: Sequence[float], right: Sequence[bool]
+    langs: Sequence[str], places: Sequence[float], wanted: Sequence[float], right: Sequence[bool]
 ) -> Mapping[str, Curve]:
     """Of `ANY`, and of each language that has enough to go by. Empty where there is no curve."""
-    pooled = fitted(said, wanted)
+    pooled = fitted(places, wanted)
     if pooled is None:
         return {}
     curves = {ANY: pooled}
@@ -63,6 +68,6 @@ def fitted_by_language(
         here = [i for i, each in enumerate(langs) if each == lang]
         rights = sum(right[i] for i in here)
         if min(rights, len(here) - rights) >= LEAST and len(here) < len(langs):
-            own = fitted([said[i] for i in here], [wanted[i] for i in here])
+            own = fitted([places[i] for i in here], [wanted[i] for i in here])
             curves |= {lang: own} if own else {}
     return curves

@@ -9,7 +9,7 @@ from datetime import date
 from judges.config import JudgeConfig
 from judges.fit.arm import Compared, Scale, Seen
 from judges.fit.curve import ANY
-from judges.fit.profile import Kept, Profile, model_of, raw_score, way_of
+from judges.fit.profile import Kept, Profile, model_of, raw_score, score_at, way_of
 from judges.fit.ways import Tried
 from judges.rubric.rubric import Rubric
 from judges.trust.cost import Cost
@@ -56,15 +56,13 @@ class Fit:
 
 def cuts_of(found: Fit, rubric: Rubric) -> dict[str, float]:
     """Where an answer becomes right, in the scores that the judge gives, by language."""
-    if found.scale is None:
+    if found.chosen is None or found.scale is None:
         return {}
-    scores = [tier.score for tier in rubric.tiers]
     curves, at = found.scale.curves, found.scale.right_share
     langs = sorted({row.request.lang for half in found.halves for row in half})
-    shares = {lang: curves.get(lang, curves[ANY]).where(at) for lang in langs}
-    return {
-        lang: min(scores) + share * (max(scores) - min(scores)) for lang, share in shares.items()
-    }
+    places = {lang: curves.get(lang, curves[ANY]).where(at) for lang in langs}
+    reading = found.chosen.reading
+    return {lang: score_at(place, rubric, reading) for lang, place in places.items()}
 
 
 def profile_of_fit(found: Fit, rubric: Rubric) -> Profile:

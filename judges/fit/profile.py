@@ -16,12 +16,14 @@ from typing import Any, Literal, cast
 from judges.client.backends import resolve
 from judges.client.ledger import fingerprint
 from judges.config import JudgeConfig
-from judges.fit.curve import ANY, Curve
+from judges.fit.curve import ANY, Curve, odds_of, share_at
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.verdict import JudgeRequest, Scored
 
 Reading = Literal["expected", "likeliest"]
-"""Of a verdict read from log-probs: the mean over tiers, or the score of the likeliest."""
+"""What is taken of a verdict: the mean over tiers by log-probs, or the one tier that it names."""
+WHOLE = 10.0
+"""From the lowest tier to the highest, where whole tiers lie on a line. About what odds reach."""
 OF_A_WAY = (
     *("grading", "samples", "lineup", "commit_first"),
     *("reasoning", "temperature", "max_reply_tokens"),
@@ -67,11 +69,9 @@ class Profile:
         """What the line-up took away stays away."""
         if verdict.demoted:
             return verdict
-        share = self.curve(lang).at(share_of(raw_score(verdict, rubric, self.reading), rubric))
+        curve = self.curves.get(lang, self.curves[ANY])
+        share = curve.at(place_of(verdict, rubric, self.reading))
         return replace(verdict, score=self.low + (self.high - self.low) * share)
-
-    def curve(self, lang: str) -> Curve:
-        return self.curves.get(lang, self.curves[ANY])
 
 
 def raw_score(verdict: Scored, rubric: Rubric, reading: Reading) -> float:
@@ -82,6 +82,19 @@ def share_of(score: float, rubric: Rubric) -> float:
     """Of the way from the lowest tier to the highest."""
     scores = [tier.score for tier in rubric.tiers]
     return (score - min(scores)) / (max(scores) - min(scores))
+
+
+def place_of(verdict: Scored, rubric: Rubric, reading: Reading) -> float:
+    """Where it lies on the line that curves are drawn over."""
+    share = share_of(raw_score(verdict, rubric, reading), rubric)
+    return odds_of(share) if reading == "expected" else WHOLE * (share - 0.5)
+
+
+def score_at(place: float, rubric: Rubric, reading: Reading) -> float:
+    """The raw score that lies there."""
+    share = share_at(place) if reading == "expected" else place / WHOLE + 0.5
+    scores = [tier.score for tier in rubric.tiers]
+    return min(scores) + share * (max(scores) - min(scores))
 
 
 def way_of(config: JudgeConfig) -> dict[str, Any]:

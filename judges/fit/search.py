@@ -10,7 +10,7 @@ from functools import partial
 from judges.commands.in_turn import judge_all, one_budget
 from judges.config import JudgeConfig
 from judges.fit.arm import Scale, compared, scaled
-from judges.fit.curve import ANY, LEAST, Curve
+from judges.fit.curve import ANY, LEAST, Curve, odds_of
 from judges.fit.found import Fit
 from judges.fit.ways import (
     PlainGrader,
@@ -111,7 +111,7 @@ async def _plain(judge: JudgeConfig, rows: Sequence[Labelled]) -> Tried:
     own = replace(judge, grading="ladder")  # whose every question is a yes or a no
     make = partial(make_judge, grader=PlainGrader)
     verdicts, _ = await judge_all(own, [row.request for row in rows], make=make)
-    said = said_of(rows, verdicts, lambda verdict: verdict.score)
+    said = said_of(rows, verdicts, lambda verdict: odds_of(verdict.score))
     return Tried(way="plain", reading="expected", config=own, said=said, cost=cost_of(verdicts))
 
 

@@ -63,7 +63,7 @@ def _signed(gap: Estimate) -> str:
 
 
 def _tried(tried: Tried, *, is_chosen: bool) -> str:
-    faults = sum(each.share is None for each in tried.said)
+    faults = sum(each.place is None for each in tried.said)
     area = "-" if tried.auc is None else f"{tried.auc:.3f}"
     return (
         f"{'* ' if is_chosen else '  '}{tried.name:26} {area:7} {tried.cost.tokens:7.0f} "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from judges.config import JudgeConfig
 from judges.fit.plain import NAME, plain_ask
-from judges.fit.profile import Reading, raw_score, share_of
+from judges.fit.profile import Reading, place_of
 from judges.grader import Grader
 from judges.opening import check
 from judges.rubric.ladder import yes_share
@@ -68,10 +68,10 @@ def _can_be_asked(config: JudgeConfig, rubric: Rubric) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A labelled answer, and what was said of it as a share of 1. None where nothing was."""
+    """A labelled answer, and where what was said of it lies. None where nothing was."""
 
     row: Labelled
-    share: float | None
+    place: float | None
     demoted: bool = False
 
 
@@ -85,7 +85,8 @@ class Tried:
 
     @property
     def name(self) -> str:
-        return self.way if self.reading == "expected" else f"{self.way}, likeliest tier"
+        is_half_read = self.config.reads_logprobs and self.reading == "likeliest"
+        return f"{self.way}, likeliest tier" if is_half_read else self.way
 
     @property
     def auc(self) -> float | None:
@@ -93,22 +94,22 @@ class Tried:
 
 
 def said_of(
-    rows: Sequence[Labelled], verdicts: Sequence[Verdict], share: Callable[[Scored], float]
+    rows: Sequence[Labelled], verdicts: Sequence[Verdict], place: Callable[[Scored], float]
 ) -> list[Said]:
     return [
-        Said(row=row, share=share(verdict), demoted=verdict.demoted)
+        Said(row=row, place=place(verdict), demoted=verdict.demoted)
         if isinstance(verdict, Scored)
-        else Said(row=row, share=None)
+        else Said(row=row, place=None)
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
 
 
 def as_read(reading: Reading, rubric: Rubric) -> Callable[[Scored], float]:
-    return lambda verdict: share_of(raw_score(verdict, rubric, reading), rubric)
+    return lambda verdict: place_of(verdict, rubric, reading)
 
 
 def readings_of(config: JudgeConfig) -> tuple[Reading, ...]:
-    return ("expected",) if config.grading == "schema" else ("expected", "likeliest")
+    return ("expected", "likeliest") if config.reads_logprobs else ("likeliest",)
 
 
 def choose(tried: Sequence[Tried], *, seed: int) -> Tried | None:
@@ -125,7 +126,7 @@ def choose(tried: Sequence[Tried], *, seed: int) -> Tried | None:
 
 
 def _answered(said: Sequence[Said]) -> float:
-    return sum(each.share is not None for each in said) / len(said)
+    return sum(each.place is not None for each in said) / len(said)
 
 
 def _is_near(one: Tried, best: Tried, seed: int) -> bool:
@@ -142,9 +143,9 @@ def _is_near(one: Tried, best: Tried, seed: int) -> bool:
 
 
 def _area(said: Sequence[Said]) -> float | None:
-    scored = [(each.share, each.row) for each in said if each.share is not None]
+    scored = [(each.place, each.row) for each in said if each.place is not None]
     return auc_within(
-        [share for share, _ in scored],
+        [place for place, _ in scored],
         [row.right for _, row in scored],
         [row.request.lang for _, row in scored],
     )

@@ -1,53 +1,57 @@
-import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.fit.curve import ANY, EDGE, Curve, fitted, fitted_by_language
+from judges.fit.curve import ANY, EDGE, Curve, fitted, fitted_by_language, odds_of, share_at
 
-SHARES = st.floats(0.001, 0.999)
+PLACES = st.floats(-13.0, 13.0)
 CURVES = st.builds(Curve, st.floats(0.2, 3.0), st.floats(-3.0, 3.0))
 
 
-@given(CURVES, SHARES)
-def test_a_curve_is_undone_by_its_inverse(curve, share):
-    there = curve.at(share)
-    if EDGE < there < 1 - EDGE:
-        assert curve.where(there) == pytest.approx(share, rel=1e-6)
+@given(CURVES, PLACES)
+def test_a_curve_is_undone_by_its_inverse(curve, place):
+    share = curve.at(place)
+    if EDGE < share < 1 - EDGE:
+        assert curve.where(share) == pytest.approx(place, abs=1e-6)
 
 
-@given(CURVES, SHARES, SHARES)
+@given(st.floats(0.0001, 0.9999))
+def test_odds_are_undone(share):
+    assert share_at(odds_of(share)) == pytest.approx(share)
+    assert odds_of(1 - share) == pytest.approx(-odds_of(share), abs=1e-6)
+
+
+@given(CURVES, PLACES, PLACES)
 def test_a_higher_score_is_never_worth_less(curve, one, other):
     low, high = sorted((one, other))
     assert 0 < curve.at(low) <= curve.at(high) < 1
 
 
 def test_what_is_certain_is_still_worth_something_less_than_all():
-    assert 0 < Curve(1.0, 0.0).at(0.0) < 0.001
-    assert 0.999 < Curve(1.0, 0.0).at(1.0) < 1
+    assert 0 < Curve(1.0, 0.0).at(odds_of(0.0)) < 0.001
+    assert 0.999 < Curve(1.0, 0.0).at(odds_of(1.0)) < 1
 
 
 def test_the_curve_by_which_labels_were_drawn_is_found_again():
     rng = random.Random(0)
     true = Curve(0.6, -1.2)
-    said = [rng.random() for _ in range(20_000)]
-    right = [float(rng.random() < true.at(share)) for share in said]
-    found = fitted(said, right)
+    places = [rng.gauss(1, 2) for _ in range(20_000)]
+    right = [float(rng.random() < true.at(place)) for place in places]
+    found = fitted(places, right)
     assert (found.slope, found.intercept) == pytest.approx((0.6, -1.2), abs=0.06)
 
 
 def test_what_is_half_worth_something_counts_half_each_way():
-    said = [0.2, 0.4, 0.6, 0.8] * 20
-    halves = [0.25, 0.5, 0.5, 0.75] * 20
-    as_often = [*([1.0] * 20), *([0.0] * 60), *([1.0] * 40), *([0.0] * 40)]
-    by_hand = [*([0.2] * 80), *([0.4] * 80)]
-    found = fitted(said, halves)
-    assert found.at(0.2) == pytest.approx(1 - found.at(0.8))
-    assert found.at(0.5) == pytest.approx(0.5)
-    one = fitted(by_hand, as_often)
-    assert (one.at(0.2), one.at(0.4)) == pytest.approx((0.25, 0.5), abs=0.02)
+    found = fitted([-2.0, 2.0] * 80, [0.25, 0.75] * 80)
+    as_often = fitted(
+        [-2.0] * 80 + [2.0] * 80, ([1.0] * 20 + [0.0] * 60) + ([1.0] * 60 + [0.0] * 20)
+    )
+    assert (found.at(-2), found.at(2)) == pytest.approx((0.25, 0.75), abs=0.01)
+    assert (found.slope, found.intercept) == pytest.approx(
+        (as_often.slope, as_often.intercept), abs=1e-3
+    )
 
 
 def test_no_curve_where_what_scores_more_is_worth_less():
@@ -56,18 +60,18 @@ def test_no_curve_where_what_scores_more_is_worth_less():
 
 
 def test_a_language_in_which_the_judge_says_yes_to_all_has_a_cut_of_its_own():
-    langs, said, right = [], [], []
+    langs, places, right = [], [], []
     rng = random.Random(1)
     for lang, bias in (("en", 0.0), ("zh", 4.0)):
         for i in range(200):
             odds = bias + (1.5 if i % 2 else -1.5) + rng.gauss(0, 1)
             langs.append(lang)
-            said.append(1 / (1 + math.exp(-odds)))
+            places.append(odds)
             right.append(i % 2 == 1)
-    curves = fitted_by_language(langs, said, list(map(float, right)), right)
+    curves = fitted_by_language(langs, places, list(map(float, right)), right)
     assert set(curves) == {ANY, "en", "zh"}
-    assert curves["en"].where(0.5) == pytest.approx(0.5, abs=0.1)
-    assert curves["zh"].where(0.5) == pytest.approx(1 / (1 + math.exp(-4.0)), abs=0.01)
+    assert curves["en"].where(0.5) == pytest.approx(0.0, abs=0.3)
+    assert curves["zh"].where(0.5) == pytest.approx(4.0, abs=0.3)
 
 
 def test_a_language_with_too_few_of_a_kind_shares_the_curve_of_all():

@@ -118,11 +118,8 @@ def test_what_is_chosen_on_and_what_is_reported_on_share_no_question():
 
 def tried(way, strength, tokens, *, faults=0):
     rows = labelled("en", 200)
-    said = [
-        Said(row=row, share=1 / (1 + math.exp(-odds_of(row.request.answer, strength, {}))))
-        for row in rows
-    ]
-    said[:faults] = [replace(each, share=None) for each in said[:faults]]
+    said = [Said(row=row, place=odds_of(row.request.answer, strength, {})) for row in rows]
+    said[:faults] = [replace(each, place=None) for each in said[:faults]]
     spent = Scored(tier="correct", score=1.0, usage=Usage(input_tokens=tokens))
     return Tried(
         way=way, reading="expected", config=JudgeConfig(), said=said, cost=cost_of([spent])

@@ -9,7 +9,15 @@ from judges import JudgeConfig, JudgeRequest, make_judge
 from judges.commands.preflight import main
 from judges.fit.again import doubts_of
 from judges.fit.curve import ANY, Curve
-from judges.fit.profile import Kept, Profile, as_toml, in_its_way, load_profile
+from judges.fit.profile import (
+    Kept,
+    Profile,
+    as_toml,
+    in_its_way,
+    load_profile,
+    place_of,
+    score_at,
+)
 from judges.rubric.rubric import load_rubric
 from judges.verdict import Scored
 
@@ -116,9 +124,17 @@ def test_a_score_becomes_what_its_curve_says_in_its_language():
         assert found == replace(scored, score=pytest.approx(-0.5 + 1.5 * at))
     at = 1 / (1 + math.exp(-(1.5 * math.log(3) - 4.0)))
     assert PROFILE.calibrated(scored, "zh", RUBRIC).score == pytest.approx(-0.5 + 1.5 * at)
-    likeliest = replace(PROFILE, reading="likeliest").calibrated(scored, "en", RUBRIC)
-    top = replace(scored, score=1.0)
-    assert likeliest.score == PROFILE.calibrated(top, "en", RUBRIC).score
+
+
+def test_a_whole_tier_is_read_by_its_place_among_the_tiers():
+    """`incomplete` is worth 0.4, seven tenths of the way from -1 to 1: 2 above the middle of 10."""
+    profile = replace(PROFILE, reading="likeliest")
+    found = profile.calibrated(Scored(tier="incomplete", score=0.9), "en", RUBRIC)
+    at = 1 / (1 + math.exp(-(0.5 * 2.0 - 1.0)))
+    assert found.score == pytest.approx(-0.5 + 1.5 * at)
+    for reading, score in (("likeliest", 0.4), ("expected", 0.9)):
+        place = place_of(Scored(tier="incomplete", score=0.9), RUBRIC, reading)
+        assert score_at(place, RUBRIC, reading) == pytest.approx(score)
 
 
 def test_what_the_line_up_took_away_stays_away():
