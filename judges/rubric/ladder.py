@@ -23,22 +23,13 @@ from judges.rubric.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Scored
 
 YES, NO = "yes", "no"
-MEANS = {
-    "yes": YES,
-    "是": YES,
-    "是的": YES,
-    "对": YES,
-    "no": NO,
-    "否": NO,
-    "不": NO,
-    "不是": NO,
-    "不对": NO,
-}
+MEANS = dict.fromkeys(("yes", "是", "是的", "对"), YES)
+MEANS |= dict.fromkeys(("no", "不是", "不", "不对", "否"), NO)
 CLEAR = 0.01
 """What is left open is not asked where it could move the score by no more of the rubric's range."""
 LADDER_SCHEMA: Json = {
     "type": "object",
-    "properties": {"answer": {"type": "string", "enum": [YES, NO, "是", "否"]}},
+    "properties": {"answer": {"type": "string", "enum": [YES, NO, "是", "不是"]}},
     "required": ["answer"],
     "additionalProperties": False,
 }

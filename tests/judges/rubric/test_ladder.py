@@ -77,7 +77,7 @@ def test_every_shipped_rubric_asks_its_own_questions_in_its_own_language(name, c
     assert caplog.records == []
     request = replace(SCURVY, lang=rubric.lang)
     user = prompt(request, rubric.labels[0], rubric=rubric).user
-    assert user.endswith("Answer yes or no." if rubric.lang == "en" else "只回答“是”或“否”。")
+    assert user.endswith("Answer yes or no." if rubric.lang == "en" else "请回答“是”或“不是”。")
 
 
 def test_a_question_that_is_not_written_is_made_of_the_meaning_and_named(tmp_path, caplog):
