@@ -19,7 +19,6 @@ from judges.rubric.lineup import (
 )
 from judges.rubric.reply import grade_logprobs, grade_reply, read_claims
 from judges.rubric.rubric import Rubric
-from judges.together import all_to_their_end
 from judges.verdict import FREE, JudgeRequest, Scored
 
 COMMITMENT = "commitment"
@@ -103,10 +102,11 @@ class Grader:
     async def _line_up(self, scored: Scored, request: JudgeRequest, deadline: float) -> Scored:
         """The verdict, if the answer is seen to state the truth by a judge not told which it is."""
         started = asyncio.get_running_loop().time()
-        rounds = range(ROUNDS) if anything_said(request) else ()
-        asked = [self._truth_share(request, deadline, number) for number in rounds]
-        answers = await all_to_their_end(asked)
-        share = min((answer.said for answer in answers), default=0.0)
+        share = float(anything_said(request))
+        answers: list[Answer[float]] = []
+        while share > PICKED and len(answers) < ROUNDS:
+            answers.append(await self._truth_share(request, deadline, number=len(answers)))
+            share = min(share, answers[-1].said)
         found = replace(
             scored,
             rationale=f"{scored.rationale} In a line-up: {share:.2f}.".strip(),

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, Scored, make_judge
+from judges.rubric.lineup import read_lineup
 
 REQUEST = JudgeRequest(question="Lack of which vitamin?", truth="Vitamin C", answer="Vitamin C")
 SAME = json.dumps({"rationale": "Because.", "tier": "same"})
-PICKED = json.dumps({"entry": "Z"})
 
 
 @pytest.fixture
@@ -55,8 +55,10 @@ def test_without_defences_there_is_nothing_of_the_run_in_a_prompt(bodies_of):
 
 def test_a_line_ups_fence_lasts_as_long(scripted_judge, chat_completion):
     def answer(body):
-        is_lined_up = body["messages"][-1]["content"].startswith("[[text ")
-        return 200, chat_completion(PICKED if is_lined_up else SAME)
+        if not (lined_up := read_lineup(body["messages"][-1]["content"])):
+            return 200, chat_completion(SAME)
+        (letter,) = [letter for letter, entry in lined_up[1].items() if entry == REQUEST.truth]
+        return 200, chat_completion(letter)
 
     async def go():
         async with scripted_judge(answer) as server:

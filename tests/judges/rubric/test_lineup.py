@@ -275,7 +275,8 @@ def test_what_a_judge_believed_earns_nothing_when_it_cannot_pick_it_blind(
     assert (honest.tier, honest.score) == ("same", 2.0)
     assert (fooled.tier, fooled.score) == ("off_domain", 0.0)
     assert "So it says." in fooled.rationale
-    assert fooled.usage.tokens == 330  # all three calls are paid for
+    assert honest.usage.tokens == 330  # all three calls are paid for
+    assert fooled.usage.tokens == 220  # who fails the first line-up is not asked the second
     assert {body["temperature"] for body in judge.asked} == {0.0}
 
 
@@ -316,7 +317,7 @@ def test_a_line_up_in_the_ledger_is_not_asked_again(scripted_judge, chat_complet
             return await judge.score_one(SCURVY)
 
     after = asyncio.run(replayed())
-    assert len(first.asked) == 3
+    assert len(first.asked) == 2
     assert (after.tier, after.score) == (before.tier, before.score) == ("off_domain", 0.0)
     assert after.cached
     assert after.usage == before.usage != FREE
