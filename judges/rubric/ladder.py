@@ -23,8 +23,10 @@ from judges.rubric.rubric import Rubric, Tier
 from judges.verdict import FaultCause, Faulty, JudgeRequest, Scored
 
 YES, NO = "yes", "no"
-MEANS = dict.fromkeys(("yes", "是", "是的", "对"), YES)
-MEANS |= dict.fromkeys(("no", "不是", "不", "不对", "否"), NO)
+MEANS: dict[str, str] = {
+    **dict.fromkeys(("yes", "是", "是的", "对"), YES),
+    **dict.fromkeys(("no", "不是", "不", "不对", "否"), NO),
+}
 CLEAR = 0.01
 """What is left open is not asked where it could move the score by no more of the rubric's range."""
 LADDER_SCHEMA: Json = {
