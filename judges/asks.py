@@ -26,9 +26,13 @@ def verdict_ask(
         key=key,
         request=request,
         prompt=lambda grading: grading_prompt(
-            request, rubric, grading, defences=config.defences, secret=secret, claims=claims
+            *(request, rubric, grading),
+            defences=config.defences,
+            rationale=config.rationale,
+            secret=secret,
+            claims=claims,
         ),
-        schema=verdict_schema(rubric),
+        schema=verdict_schema(rubric, rationale=config.rationale),
         temperature=config.sampling_temperature,
         max_tokens=config.max_reply_tokens,
         seed=sample if config.samples > 1 else None,

@@ -32,6 +32,8 @@ class JudgeConfig:
     reasoning: Reasoning | None = None
     """What may stand before the verdict. none: nothing. think: a block in <think> tags, or another
     family's. opened: the same, its first tag already in the prompt."""
+    rationale: bool = True
+    """schema: whether it says why before it names a tier."""
     samples: int = 1
     """Verdicts asked for each answer; the tier most of them name wins."""
     temperature: float | None = None
@@ -113,6 +115,11 @@ class JudgeConfig:
             raise ValueError(
                 f"judge.samples is {self.samples} with judge.grading {self.grading}: log-probs "
                 "already hold every sample. Use --judge.samples 1, or --judge.grading schema"
+            )
+        if not self.rationale and self.grading != "schema":
+            raise ValueError(
+                f"judge.rationale is off with judge.grading {self.grading}, which asks for none. "
+                "Leave it out, or use --judge.grading schema"
             )
         if self.grading == "ladder" and self.commit_first:
             raise ValueError(

@@ -113,6 +113,8 @@ def _setup(config: JudgeConfig, backend: Backend, rubric: Rubric) -> Setup:
         f"max_tokens={config.max_reply_tokens} samples={config.samples} "
         f"commit={config.commit_first} defences={config.defences}"
     )
+    if not config.rationale:
+        sampling += " rationale=False"
     if config.lineup:
         sampling += f" lineup={wording().sha}"
     return Setup(

@@ -125,8 +125,9 @@ def _kinds(
     """As if every answer earned something, so that it is lined up, and left no rung unasked."""
     request = _request(lang, work)
     answers = work.prompts * work.steps * work.group_size + 2 * work.heldout
-    one_token = config.reads_logprobs
-    verdict_tokens, entry_tokens = (1, 1) if one_token else (RATIONALE_TOKENS, ENTRY_TOKENS)
+    entry_tokens = 1 if config.reads_logprobs else ENTRY_TOKENS
+    says_why = config.rationale and not config.reads_logprobs
+    verdict_tokens = RATIONALE_TOKENS if says_why else entry_tokens
     claims = _filler("look", lang, claims_tokens) if config.commit_first else ""
     asks = asks_for_a_verdict(request, rubric, config, claims=claims)
     kinds = [Kind(answers * config.samples, ask, verdict_tokens) for ask in asks]

@@ -22,7 +22,7 @@ from judges.rubric.rubric import load_rubric
 from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
 from judges.trust.plot import reliability_html
 
-DECIDED = ("grading", "samples", "lineup", "commit_first", "defences")
+DECIDED = ("grading", "rationale", "samples", "lineup", "commit_first", "defences")
 
 
 @dataclass(frozen=True, kw_only=True)

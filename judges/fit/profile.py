@@ -25,7 +25,7 @@ Reading = Literal["expected", "likeliest"]
 WHOLE = 10.0
 """From the lowest tier to the highest, where whole tiers lie on a line. About what odds reach."""
 OF_A_WAY = (
-    *("grading", "samples", "lineup", "commit_first"),
+    *("grading", "rationale", "samples", "lineup", "commit_first"),
     *("reasoning", "temperature", "max_reply_tokens"),
 )
 

@@ -26,6 +26,7 @@ from judges.judge import make_judge
 from judges.rubric.lineup import unpaid
 from judges.rubric.rubric import Rubric
 from judges.stats import JudgeStats
+from judges.trust.compare import faults_of
 from judges.trust.cost import cost_of
 from judges.trust.labelled import Labelled, ends_of, worth_of
 from judges.verdict import Verdict
@@ -112,7 +113,14 @@ async def _plain(judge: JudgeConfig, rows: Sequence[Labelled]) -> Tried:
     make = partial(make_judge, grader=PlainGrader)
     verdicts, _ = await judge_all(own, [row.request for row in rows], make=make)
     said = said_of(rows, verdicts, lambda verdict: odds_of(verdict.score))
-    return Tried(way="plain", reading="expected", config=own, said=said, cost=cost_of(verdicts))
+    return Tried(
+        way="plain",
+        reading="expected",
+        config=own,
+        said=said,
+        faults=faults_of(verdicts),
+        cost=cost_of(verdicts),
+    )
 
 
 async def _tried(
@@ -125,6 +133,7 @@ async def _tried(
             reading=reading,
             config=config,
             said=said_of(rows, verdicts, as_read(reading, rubric)),
+            faults=faults_of(verdicts),
             cost=cost_of(verdicts),
         )
         for reading in readings_of(config)

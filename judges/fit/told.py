@@ -63,11 +63,11 @@ def _signed(gap: Estimate) -> str:
 
 
 def _tried(tried: Tried, *, is_chosen: bool) -> str:
-    faults = sum(each.place is None for each in tried.said)
+    faults = ", ".join(f"{count} {cause}" for cause, count in tried.faults.items())
     area = "-" if tried.auc is None else f"{tried.auc:.3f}"
     return (
         f"{'* ' if is_chosen else '  '}{tried.name:26} {area:7} {tried.cost.tokens:7.0f} "
-        f"{_number(tried.cost.ms):>6}  {faults or ''}"
+        f"{_number(tried.cost.ms):>6}  {faults}"
     ).rstrip()
 
 

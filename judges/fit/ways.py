@@ -20,12 +20,20 @@ from judges.trust.labelled import Labelled
 from judges.verdict import JudgeRequest, Scored, Verdict
 
 Way = Literal[
-    "labels", "ladder", "schema", "schema_x3", "labels_lineup", "ladder_lineup", "schema_lineup"
+    "labels",
+    "ladder",
+    "schema",
+    "schema_bare",
+    "schema_x3",
+    "labels_lineup",
+    "ladder_lineup",
+    "schema_lineup",
 ]
 WAYS: Mapping[Way, Mapping[str, Any]] = {
     "labels": {"grading": "labels"},
     "ladder": {"grading": "ladder"},
     "schema": {"grading": "schema"},
+    "schema_bare": {"grading": "schema", "rationale": False},
     "schema_x3": {"grading": "schema", "samples": 3},
     "labels_lineup": {"grading": "labels", "lineup": True},
     "ladder_lineup": {"grading": "ladder", "lineup": True},
@@ -81,6 +89,7 @@ class Tried:
     reading: Reading
     config: JudgeConfig
     said: Sequence[Said]
+    faults: Mapping[str, int]
     cost: Cost
 
     @property

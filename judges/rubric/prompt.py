@@ -79,6 +79,7 @@ def grading_prompt(
     grading: Grading,
     *,
     defences: bool,
+    rationale: bool = True,
     secret: str = "",
     claims: str = "",
 ) -> Prompt:
@@ -93,7 +94,7 @@ def grading_prompt(
         parts.append(words.labels_closing.replace("{tiers}", " / ".join(rubric.labels)))
     else:
         parts.append(words.schema_closing)
-    return Prompt(system=_system(rubric, grading, defences), user="\n\n".join(parts))
+    return Prompt(system=_system(rubric, grading, defences, rationale), user="\n\n".join(parts))
 
 
 def commitment_prompt(request: JudgeRequest, rubric: Rubric) -> Prompt:
@@ -104,7 +105,7 @@ def commitment_prompt(request: JudgeRequest, rubric: Rubric) -> Prompt:
 
 
 @cache
-def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
+def _system(rubric: Rubric, grading: Grading, defences: bool, rationale: bool) -> str:
     words = rubric.template
     tiers = [words.tiers]
     for tier in rubric.tiers:
@@ -115,7 +116,8 @@ def _system(rubric: Rubric, grading: Grading, defences: bool) -> str:
                 line = line.replace("{" + key + "}", getattr(example, key))
             line = line.replace("{tier}", tier.label)
             tiers.append(f"  {line}")
-    reply = words.labels if grading == "labels" else words.schema
+    by_schema = words.schema if rationale else words.bare_schema
+    reply = words.labels if grading == "labels" else by_schema
     parts = [rubric.task, "\n".join(tiers), reply, words.authority if defences else ""]
     return "\n\n".join(part for part in parts if part)
 

@@ -22,15 +22,14 @@ SURE = 0.5
 """Least share of the probability that the options must hold together."""
 
 
-def verdict_schema(rubric: Rubric) -> Json:
+def verdict_schema(rubric: Rubric, *, rationale: bool = True) -> Json:
     """The rationale comes first, so that the tier follows from it and not the reverse."""
+    why = {"rationale": {"type": "string"}} if rationale else {}
+    properties: Json = {**why, "tier": {"type": "string", "enum": list(rubric.labels)}}
     return {
         "type": "object",
-        "properties": {
-            "rationale": {"type": "string"},
-            "tier": {"type": "string", "enum": list(rubric.labels)},
-        },
-        "required": ["rationale", "tier"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 

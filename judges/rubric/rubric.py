@@ -49,6 +49,7 @@ class Template:
     tiers: str
     example: str
     schema: str
+    bare_schema: str
     labels: str
     authority: str
     answer: str

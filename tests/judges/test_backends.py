@@ -111,6 +111,17 @@ def test_the_openai_format_asks_for_the_schema_with_the_rationale_first(
     assert stats.usage.input_tokens == 100
 
 
+def test_a_judge_that_need_not_say_why_is_asked_for_the_tier_alone(scripted_judge, chat_completion):
+    server = scripted_judge(lambda body: (200, chat_completion('{"tier": "same"}')))
+    (verdict,), _ = ask(server, JudgeConfig(backend="custom", model="m", rationale=False))
+    assert (verdict.tier, verdict.rationale) == ("same", "")
+    schema = server.asked[0]["response_format"]["json_schema"]["schema"]
+    assert list(schema["properties"]) == schema["required"] == ["tier"]
+    assert "rationale" not in server.asked[0]["messages"][0]["content"]
+    with pytest.raises(ValueError, match=r"use --judge\.grading schema"):
+        JudgeConfig(rationale=False, grading="labels")
+
+
 def test_anthropic_is_spoken_to_in_its_own_format(scripted_judge, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     tool = {"type": "tool_use", "name": "give_verdict", "input": json.loads(VERDICT)}

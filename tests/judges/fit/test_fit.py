@@ -122,7 +122,12 @@ def tried(way, strength, tokens, *, faults=0):
     said[:faults] = [replace(each, place=None) for each in said[:faults]]
     spent = Scored(tier="correct", score=1.0, usage=Usage(input_tokens=tokens))
     return Tried(
-        way=way, reading="expected", config=JudgeConfig(), said=said, cost=cost_of([spent])
+        way=way,
+        reading="expected",
+        config=JudgeConfig(),
+        said=said,
+        faults={},
+        cost=cost_of([spent]),
     )
 
 
