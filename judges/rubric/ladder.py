@@ -36,7 +36,9 @@ LADDER_SCHEMA: Json = {
     "additionalProperties": False,
 }
 _WORD = re.compile(r"(?<![a-z])(?:yes|no)(?![a-z])|是的|不[是对]|[是否对不]")
+_PLACE = re.compile(r"\{(question|truth|response|ask)\}")
 _OR = " / "
+_IN_JSON = ' JSON: {"answer": "..."}'
 
 
 def ladder_prompt(
@@ -51,13 +53,10 @@ def ladder_prompt(
         "response": said,
         "ask": _asked_for(rubric.tier(tier.label), rubric),
     }
-    user = re.sub(_PLACE, lambda place: filled[place[1]], words.ladder)
-    how = "" if grading == "labels" else ' JSON: {"answer": "..."}'
+    user = _PLACE.sub(lambda place: filled[place[1]], words.ladder)
+    how = "" if grading == "labels" else _IN_JSON
     system = f"{rubric.task}\n\n{words.untrusted}" if defences else rubric.task
     return Prompt(system=system, user=user + how)
-
-
-_PLACE = re.compile(r"\{(question|truth|response|ask)\}")
 
 
 def _quoted(text: str) -> str:
@@ -113,7 +112,7 @@ def read_ladder(user: str, rubric: Rubric) -> tuple[Asked, Tier] | None:
     """The inverse of the prompt: what is judged, and the tier asked for; None if it is no rung."""
     for own in (rubric, *rubric.siblings.values()):
         places = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.*?)", re.escape(own.template.ladder))
-        found = re.fullmatch(places + r'(?: JSON: \{"answer": "..."\})?', user, re.DOTALL)
+        found = re.fullmatch(places, user.removesuffix(_IN_JSON), re.DOTALL)
         if found is None:
             continue
         tiers = [tier for tier in own.tiers if _asked_for(tier, own) == found["ask"]]

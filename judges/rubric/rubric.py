@@ -258,6 +258,12 @@ def _template(lang: str, own: dict[str, str]) -> Template:
     """The shared wording of the language, with what the rubric says in its own words instead."""
     shared = HERE / "templates" / f"{lang}.toml"
     words = {**(_read(shared) if shared.is_file() else {}), **own}
+    for place in ("{question}", "{truth}", "{response}", "{ask}"):
+        if place not in words.get("ladder", place):
+            raise ValueError(
+                f"rubric language {lang!r}: its `ladder` has no {place}, so a judge would not be "
+                "shown it. Write all four, as judges/rubric/templates/en.toml does"
+            )
     try:
         return Template(**{key: text.strip() for key, text in words.items()}, sha=_sha(words))
     except TypeError as error:

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +14,11 @@ from judges.client.wire import Reply
 from judges.commands.estimate import Workload, estimate
 from judges.rubric.ladder import is_open, ladder_prompt, read_ladder, read_off, yes_share
 from judges.rubric.prompt import neutralise
-from judges.rubric.rubric import load_rubric, shipped_rubrics
+from judges.rubric.rubric import HERE, load_rubric, shipped_rubrics
 from judges.verdict import FREE, Faulty
 
 MEDICAL, FACTS = load_rubric("medical_en"), load_rubric("facts_en")
+FACTS_EN = HERE / "rubrics" / "facts_en.toml"
 SCURVY = JudgeRequest(question="Lack of what?", truth="Vitamin C", answer="It is vitamin C.")
 TEXT = st.lists(
     st.one_of(
@@ -82,7 +82,7 @@ def test_every_shipped_rubric_asks_its_own_questions_in_its_own_language(name, c
 
 def test_a_question_that_is_not_written_is_made_of_the_meaning_and_named(tmp_path, caplog):
     path = tmp_path / "own.toml"
-    shipped = Path("judges/rubric/rubrics/facts_en.toml").read_text()
+    shipped = FACTS_EN.read_text(encoding="utf-8")
     path.write_text("\n".join(x for x in shipped.splitlines() if "readable" not in x))
     with caplog.at_level(logging.WARNING, logger="judges"):
         make_judge(JudgeConfig(grading="ladder", rubric=str(path)))
@@ -99,6 +99,14 @@ def test_the_score_is_the_expectation_down_the_ladder():
     assert verdict.rationale == "correct 0.60, incomplete 0.20, wrong 0.05, nonsense 0.15"
     assert read_off([0.1, 0.1, 0.9], FACTS).tier == "wrong"
     assert (read_off([1.0], FACTS).score, read_off([0.0, 0.0, 0.0], FACTS).score) == (1.0, -1.0)
+
+
+def test_a_layout_that_leaves_out_the_response_is_refused(tmp_path):
+    path = tmp_path / "own.toml"
+    shipped = FACTS_EN.read_text(encoding="utf-8")
+    path.write_text(f"{shipped}\n[template]\nladder = 'Is {{truth}} said of {{question}}? {{ask}}'")
+    with pytest.raises(ValueError, match=r"has no \{response\}"):
+        load_rubric(str(path))
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4))

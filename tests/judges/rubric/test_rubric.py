@@ -96,8 +96,11 @@ def test_a_file_that_was_edited_is_read_again(tmp_path):
 
 
 def test_a_rubric_in_any_language_may_bring_its_own_wording(tmp_path):
+    places = "{question} {truth} {response} {ask}"
     words = "\n".join(
-        f'{key} = "{key} en français"' for key in Template.__dataclass_fields__ if key != "sha"
+        f'{key} = "{key} en français{places * (key == "ladder")}"'
+        for key in Template.__dataclass_fields__
+        if key != "sha"
     )
     text = TWO_TIERS.replace('lang = "en"', 'lang = "fr"') + f"[template]\n{words}"
     assert load_rubric(write(tmp_path, text)).template.commit == "commit en français"
