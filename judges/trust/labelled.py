@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from judges.commands.jsonl import Row, read_jsonl, text_of, texts_of
@@ -109,7 +110,7 @@ def sample(rows: Sequence[Labelled], count: int | None, seed: int) -> list[Label
 
 
 def worth_of(row: Labelled, rubric: Rubric) -> float:
-    """What people's label would earn; right is the best tier, wrong the best that is unpaid."""
+    """What people's label would earn; right is the best tier, wrong the mean of those unpaid."""
     if row.tier:
         return rubric.tier(row.tier).score
     low, high = ends_of([row], rubric)
@@ -119,8 +120,9 @@ def worth_of(row: Labelled, rubric: Rubric) -> float:
 def ends_of(rows: Sequence[Labelled], rubric: Rubric) -> tuple[float, float]:
     """The least and the most that a label can be worth."""
     scores = [tier.score for tier in rubric.tiers]
-    tiered = any(row.tier for row in rows)
-    return min(scores) if tiered else unpaid(rubric).score, max(scores)
+    if any(row.tier for row in rows):
+        return min(scores), max(scores)
+    return fmean(score for score in scores if score <= unpaid(rubric).score), max(scores)
 
 
 def passes_from(judge: JudgeConfig, rubric: Rubric, asked: float | None) -> float:

@@ -210,8 +210,8 @@ def test_a_profile_holds_what_was_chosen_and_is_taken_by_a_judge(
     profile = load_profile(str(path))
     assert (profile.model, profile.fingerprint) == ("m", "fp-1")
     assert profile.way == {"grading": "labels"}
-    assert (profile.low, profile.high) == (-0.5, 1.0)
-    assert profile.right_from == pytest.approx(0.25, abs=0.05)
+    assert (profile.low, profile.high) == (-0.75, 1.0)
+    assert profile.right_from == pytest.approx(0.125, abs=0.05)
     assert profile.figures["auc"]["value"] == found.figures["auc"].ours.value
     assert len(profile.rows) == 8
     own = replace(found.judge, profile=str(path))

@@ -177,7 +177,10 @@ def test_a_verdict_costs_what_the_server_read_anew_and_what_it_had_in_its_cache(
 def test_j_and_the_calibration_error_are_of_what_passes_and_what_is_promised(
     written, scripted_judge, chat_completion
 ):
-    """It says `correct` to the right answer and to one wrong answer of two."""
+    """It says `correct` to the right answer and to one wrong answer of two.
+
+    Wrong is worth -0.75, between the two tiers that earn nothing; `wrong` is a seventh above it.
+    """
 
     def answer(body):
         tier = "wrong" if "Perth" in body["messages"][-1]["content"] else "correct"
@@ -192,7 +195,7 @@ def test_j_and_the_calibration_error_are_of_what_passes_and_what_is_promised(
 
     found = asyncio.run(calibrate())
     assert found.overall.j.value == 0.5
-    assert found.overall.calibration_error.value == pytest.approx(1 / 3)
+    assert found.overall.calibration_error.value == pytest.approx((0 + 1 + 1 / 7) / 3)
     assert "calibration error" in as_text(found)
 
 
