@@ -5,13 +5,14 @@ It is of one model, one rubric and one wording, and refused with any other.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+import tomli_w
 
 from judges.client.backends import resolve
 from judges.client.ledger import fingerprint
@@ -192,31 +193,4 @@ def _request(row: dict[str, Any]) -> JudgeRequest:
 def as_toml(profile: Profile) -> str:
     data = asdict(profile)
     data["rows"] = [{**row["request"], "raw": row["raw"]} for row in data["rows"]]
-    return "\n".join(_lines(data, ())) + "\n"
-
-
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    """Plain values before tables, as TOML wants it."""
-    lines: list[str] = []
-    deeper: list[str] = []
-    for name, value in table.items():
-        at = (*path, _key(name))
-        if isinstance(value, Mapping):
-            deeper += ["", f"[{'.'.join(at)}]", *_lines(cast(Mapping[str, Any], value), at)]
-        elif name == "rows":
-            for row in cast(list[dict[str, Any]], value):
-                deeper += ["", f"[[{'.'.join(at)}]]", *_lines(row, at)]
-        else:
-            lines.append(f"{_key(name)} = {_value(value)}")
-    return lines + deeper
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() and name.isascii() else _value(name)
-
-
-def _value(value: object) -> str:
-    """JSON's texts, numbers, lists and truths are TOML's too, but for one control character."""
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return tomli_w.dumps(data)
