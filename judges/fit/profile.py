@@ -173,7 +173,7 @@ def load_profile(path: str) -> Profile:
         raise ValueError(f"{said}: not valid TOML ({error})") from error
     try:
         curves = {lang: Curve(**curve) for lang, curve in data.pop("curves").items()}
-        rows = [Kept(raw=row.pop("raw"), request=_request(row)) for row in data.pop("rows")]
+        rows = [Kept(raw=row.pop("raw"), request=_request(row)) for row in data.pop("rows", [])]
         profile = Profile(curves=curves, rows=tuple(rows), **data)
         _ = profile.curves[ANY]
     except (LookupError, TypeError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from judges.rubric.rubric import load_rubric
@@ -29,6 +30,8 @@ def made_with(config: RunConfig) -> dict[str, str]:
         facts["policy.adapter (content)"] = sha256(weights)[:16]
     if isinstance(config, GSPORun):
         facts["judge.rubric (content)"] = load_rubric(config.judge.rubric).sha
+        if config.judge.profile:
+            facts["judge.profile (content)"] = sha256(Path(config.judge.profile))[:16]
     return {
         **facts,
         **{name: version for name in PACKAGES if (version := _version(name))},

@@ -10,11 +10,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from experiments.quickstart import QUICKSTART
+from judges.fit.curve import ANY, Curve
+from judges.fit.profile import Profile, as_toml
+from judges.rubric.rubric import load_rubric
 from rl.launch import main
 from rl.rollout.vllm_server import why_no_vllm
 from rl.run.folder import Run, read_run
@@ -144,6 +148,34 @@ def test_without_vllm_the_policy_samples_for_itself(tmp_path):
     assert run.summary["steps"] == 4
     assert_sampler_is_trainer(run)
     assert not (tmp_path / "quickstart" / "vllm.log").exists()
+
+
+def test_a_run_learns_from_calibrated_scores_and_says_that_their_profile_is_old(tmp_path, capfd):
+    rubric = load_rubric("medical_en")
+    profile = Profile(
+        made=date(2020, 1, 1),
+        model="rules",
+        weights="",
+        fingerprint="",
+        rubric=rubric.sha,
+        template=rubric.template_sha,
+        way={"grading": "schema"},
+        reading="likeliest",
+        low=3.0,
+        high=5.0,
+        right_from=4.0,
+        cuts={},
+        curves={ANY: Curve(0.5, 0.0)},
+        figures={},
+        rows=(),
+    )
+    path = tmp_path / "profile.toml"
+    path.write_text(as_toml(profile), encoding="utf-8")
+    run = in_this_process(tmp_path, *IN_PROCESS, "--judge.profile", str(path))
+    assert "was made" in "".join(capfd.readouterr())
+    judged = [row for row in run.rollouts() if row["judge_latency_s"] is not None]
+    assert judged
+    assert all(3.0 < row["reward"] < 5.0 for row in judged)
 
 
 def test_a_run_can_be_interrupted_and_leaves_a_folder_that_reads(tmp_path):
