@@ -99,10 +99,9 @@ def score_at(place: float, rubric: Rubric, reading: Reading) -> float:
 
 
 def way_of(config: JudgeConfig) -> dict[str, Any]:
-    """What of it a profile holds: what decides how an answer is asked about, where it is said."""
-    plain = JudgeConfig()
+    """What of it a profile holds: all that decides how an answer is asked about."""
     own = {name: getattr(config, name) for name in OF_A_WAY}
-    return {n: v for n, v in own.items() if n == "grading" or v != getattr(plain, n)}
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def model_of(config: JudgeConfig) -> tuple[str, str]:

@@ -209,13 +209,18 @@ def test_a_profile_holds_what_was_chosen_and_is_taken_by_a_judge(
     path.write_text(as_toml(profile_of_fit(found, RUBRIC)), encoding="utf-8")
     profile = load_profile(str(path))
     assert (profile.model, profile.fingerprint) == ("m", "fp-1")
-    assert profile.way == {"grading": "labels"}
+    assert profile.way == {
+        "grading": "labels", "rationale": True, "samples": 1, "lineup": False,
+        "commit_first": False, "max_reply_tokens": 512,
+    }
     assert (profile.low, profile.high) == (-0.75, 1.0)
     assert profile.right_from == pytest.approx(0.125, abs=0.05)
     assert profile.figures["auc"]["value"] == found.figures["auc"].ours.value
     assert len(profile.rows) == 8
     own = replace(found.judge, profile=str(path))
     assert in_its_way(own).grading == "labels"
+    with pytest.raises(ValueError, match=r"judge\.lineup is True, and .* sets it to False"):
+        in_its_way(replace(own, lineup=True))
 
 
 def test_a_judge_at_chance_or_with_little_to_tell_is_of_no_use(scripted_judge, chat_completion):
@@ -267,7 +272,7 @@ def test_the_command_writes_a_profile_a_picture_and_figures_or_says_why_not(
     assert "difference" in said
     assert json.loads(figures.read_text())["auc"]["value"] > 0.8
     assert "what the calibrated score promises" in (tmp_path / "p.html").read_text()
-    assert load_profile(str(out)).way == {"grading": "ladder"}
+    assert load_profile(str(out)).way["grading"] == "ladder"
     out.unlink()
     guessing = judge_of(chat_completion, dict.fromkeys(EVEN, 0.0), TOKENS)
     with served(scripted_judge(guessing)) as url:
