@@ -27,7 +27,7 @@ MEANS: dict[str, str] = {
     **dict.fromkeys(("yes", "是", "是的", "对"), YES),
     **dict.fromkeys(("no", "不是", "不", "不对", "否"), NO),
 }
-CLEAR = 0.01
+CLEAR = 0.05
 """What is left open is not asked where it could move the score by no more of the rubric's range."""
 LADDER_SCHEMA: Json = {
     "type": "object",
@@ -93,11 +93,11 @@ def is_open(shares: Sequence[float], rubric: Rubric) -> bool:
 
 
 def read_off(shares: Sequence[float], rubric: Rubric) -> Scored:
-    """The expected score over the tiers, by what was said at each rung; the rest are a no."""
+    """The expected score over the tiers, by what was said at each rung; the rest may be either."""
     *rungs, last = rubric.tiers
     spread: dict[str, float] = {}
     left = 1.0
-    for tier, share in zip(rungs, chain(shares, repeat(0.0)), strict=False):
+    for tier, share in zip(rungs, chain(shares, repeat(0.5)), strict=False):
         spread[tier.label] = left * share
         left *= 1 - share
     spread[last.label] = left

@@ -113,7 +113,7 @@ def test_a_layout_that_leaves_out_the_response_is_refused(tmp_path):
 def test_what_is_left_unasked_could_not_have_moved_the_score(shares):
     asked = next((n for n in range(4) if not is_open(shares[:n], MEDICAL)), 4)
     early, whole = read_off(shares[:asked], MEDICAL), read_off(shares, MEDICAL)
-    assert abs(early.score - whole.score) <= 0.01 * 3.0 + 1e-9
+    assert abs(early.score - whole.score) <= 0.05 * 3.0 + 1e-9
 
 
 def said(text, top, **more):
