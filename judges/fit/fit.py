@@ -15,7 +15,6 @@ from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.fit.found import Fit, cuts_of, figures_of, profile_of_fit
 from judges.fit.profile import as_toml
-from judges.fit.search import search
 from judges.fit.told import as_text, spell
 from judges.fit.ways import Way
 from judges.rubric.rubric import load_rubric
@@ -84,6 +83,8 @@ def main(args: Sequence[str]) -> int:
 
 
 def fit(config: FitConfig) -> int:
+    from judges.fit.search import search  # httpx stays out of `fit --help`
+
     check_writable(out=config.out, json=config.json, plot=config.plot, ledger=config.judge.ledger)
     rubric = load_rubric(config.judge.rubric)
     cut = right_from(rubric, config.right_from)

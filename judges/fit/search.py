@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,27 +13,61 @@ from judges.config import JudgeConfig
 from judges.fit.arm import Scale, compared, scaled
 from judges.fit.curve import ANY, LEAST, Curve, odds_of
 from judges.fit.found import Fit
+from judges.fit.plain import NAME, plain_ask
 from judges.fit.ways import (
-    PlainGrader,
+    WAYS,
     Tried,
     Way,
     as_read,
     choose,
-    configs_of,
     readings_of,
     said_of,
 )
+from judges.grader import Grader
 from judges.judge import make_judge
+from judges.opening import check
+from judges.rubric.ladder import yes_share
 from judges.rubric.lineup import unpaid
 from judges.rubric.rubric import Rubric
 from judges.stats import JudgeStats
 from judges.trust.compare import faults_of
 from judges.trust.cost import cost_of
 from judges.trust.labelled import Labelled, ends_of, worth_of
-from judges.verdict import Verdict
+from judges.verdict import JudgeRequest, Scored, Verdict
 
 UNSCALED = Scale(curves={ANY: Curve(1.0, 0.0)}, right_share=0.5, nothing=0.0)
 """Of a plain question whose yes says nothing: as it stands."""
+
+
+class PlainGrader(Grader):
+    """Asks the plain question. The score is how surely it says yes."""
+
+    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
+        started = asyncio.get_running_loop().time()
+        key = self._setup.key(request, sample=NAME)
+        ask = plain_ask(request, key, self._config.max_reply_tokens)
+        answer = await self.chat.ask(ask, yes_share, deadline)
+        return Scored(
+            tier="right" if answer.said > 0.5 else "wrong",
+            score=answer.said,
+            latency_s=asyncio.get_running_loop().time() - started,
+            cached=answer.cached,
+            usage=answer.usage,
+        )
+
+
+def configs_of(config: JudgeConfig, ways: Sequence[Way], rubric: Rubric) -> dict[Way, JudgeConfig]:
+    """Those that this backend and rubric can be asked in."""
+    configs: dict[Way, JudgeConfig] = {way: replace(config, **WAYS[way]) for way in ways}
+    return {way: own for way, own in configs.items() if _can_be_asked(own, rubric)}
+
+
+def _can_be_asked(config: JudgeConfig, rubric: Rubric) -> bool:
+    try:
+        check(config, rubric)
+    except ValueError:
+        return False
+    return True
 
 
 def halves(rows: Sequence[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:

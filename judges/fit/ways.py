@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from judges.config import JudgeConfig
-from judges.fit.plain import NAME, plain_ask
 from judges.fit.profile import Reading, place_of
-from judges.grader import Grader
-from judges.opening import check
-from judges.rubric.ladder import yes_share
 from judges.rubric.rubric import Rubric
 from judges.trust.agreement import auc_within, bootstrap
 from judges.trust.cost import Cost
 from judges.trust.labelled import Labelled
-from judges.verdict import JudgeRequest, Scored, Verdict
+from judges.verdict import Scored, Verdict
 
 Way = Literal[
     "labels",
@@ -41,37 +36,6 @@ WAYS: Mapping[Way, Mapping[str, Any]] = {
 }
 NEEDED = 0.9
 """Of the answers, the share that a way must get a verdict on."""
-
-
-class PlainGrader(Grader):
-    """Asks the plain question. The score is how surely it says yes."""
-
-    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
-        started = asyncio.get_running_loop().time()
-        key = self._setup.key(request, sample=NAME)
-        ask = plain_ask(request, key, self._config.max_reply_tokens)
-        answer = await self.chat.ask(ask, yes_share, deadline)
-        return Scored(
-            tier="right" if answer.said > 0.5 else "wrong",
-            score=answer.said,
-            latency_s=asyncio.get_running_loop().time() - started,
-            cached=answer.cached,
-            usage=answer.usage,
-        )
-
-
-def configs_of(config: JudgeConfig, ways: Sequence[Way], rubric: Rubric) -> dict[Way, JudgeConfig]:
-    """Those that this backend and rubric can be asked in."""
-    configs: dict[Way, JudgeConfig] = {way: replace(config, **WAYS[way]) for way in ways}
-    return {way: own for way, own in configs.items() if _can_be_asked(own, rubric)}
-
-
-def _can_be_asked(config: JudgeConfig, rubric: Rubric) -> bool:
-    try:
-        check(config, rubric)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,7 +180,7 @@ def test_an_alias_that_is_no_text_is_refused(tmp_path):
         texts_of({"aliases": [None]}, "aliases")
 
 
-@pytest.mark.parametrize("args", ["", "--help", "calibrate --help", "redteam --help"])
+@pytest.mark.parametrize("args", ["", "--help", "calibrate --help", "fit --help", "redteam --help"])
 def test_help_loads_no_library_that_only_a_command_at_work_needs(args):
     program = (
         "import sys, judges, judges.__main__\n"

@@ -210,8 +210,12 @@ def test_a_profile_holds_what_was_chosen_and_is_taken_by_a_judge(
     profile = load_profile(str(path))
     assert (profile.model, profile.fingerprint) == ("m", "fp-1")
     assert profile.way == {
-        "grading": "labels", "rationale": True, "samples": 1, "lineup": False,
-        "commit_first": False, "max_reply_tokens": 512,
+        "grading": "labels",
+        "rationale": True,
+        "samples": 1,
+        "lineup": False,
+        "commit_first": False,
+        "max_reply_tokens": 512,
     }
     assert (profile.low, profile.high) == (-0.75, 1.0)
     assert profile.right_from == pytest.approx(0.125, abs=0.05)
