@@ -11,7 +11,7 @@ from judges import FaultCause, JudgeConfig, JudgeFault, JudgeRequest, Scored, ma
 from judges.client.backends import ROWS, endpoint
 from judges.client.budget import BudgetExceeded
 from judges.client.features import Features
-from judges.client.ledger import Ledger
+from judges.client.ledger import Ledger, fingerprint
 from judges.client.wire import Ask, in_its_format
 from judges.rubric.prompt import Prompt, read_user_message
 from judges.verdict import OUTAGES
@@ -364,12 +364,10 @@ def test_an_error_that_quotes_the_prompt_refuses_nothing(scripted_judge):
 
 
 def test_another_gguf_under_the_same_name_is_another_judge(tmp_path):
-    from judges.opening import _fingerprint
-
     weights = tmp_path / "judge.gguf"
     weights.write_bytes(bytes(200_000))
-    before = _fingerprint(str(weights))
+    before = fingerprint(str(weights))
     weights.write_bytes(bytes(199_999) + b"x")
-    assert _fingerprint(str(weights)) != before
+    assert fingerprint(str(weights)) != before
     weights.write_bytes(bytes(200_000))
-    assert _fingerprint(str(weights)) == before
+    assert fingerprint(str(weights)) == before
