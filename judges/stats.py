@@ -77,6 +77,6 @@ class Tally:
             limit=sum(chat.limit.limit for chat in chats),
             breaker_open=any(chat.breaker.is_open for chat in chats),
             troubles=sum((chat.troubles for chat in chats), Counter[str]()),
-            fingerprint=chats[0].fingerprint,
+            fingerprint=next((chat.fingerprint for chat in chats), ""),
             disagreements=self.disagreements,
         )

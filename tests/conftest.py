@@ -8,6 +8,7 @@ import socket
 import threading
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # One core for vLLM, the other for whatever else is tested: two threads that wait for each other on
@@ -16,6 +17,12 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0")
 os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_DISABLE_WEAVE="1", WANDB_SILENT="true"
 )
+
+# A slow machine is no fault of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

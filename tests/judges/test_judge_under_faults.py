@@ -33,8 +33,8 @@ def under(faults, count, **config):
     return asyncio.run(go())
 
 
-@pytest.mark.parametrize("grading", ["schema", "labels", "ladder"])
-def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading):
+@pytest.mark.parametrize(("grading", "asks"), [("schema", 1), ("labels", 1), ("ladder", 2)])
+def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading, asks):
     verdicts, stats = under("all=0.2", 320, grading=grading, deadline_s=60)
     for request, verdict in zip(requests(320), verdicts, strict=True):
         if isinstance(verdict, JudgeFault):
@@ -44,7 +44,7 @@ def test_under_faults_of_every_kind_all_end_scored_rightly_or_named(grading):
             assert verdict.tier == TRUE_TIER[request.answer]
             assert ("1.00" in verdict.rationale) == (grading != "schema")  # none fell back
     assert stats.scored + stats.fault_count == 320
-    assert stats.scored > 240
+    assert stats.scored > 320 * 0.75**asks
     assert stats.faults
     assert stats.troubles  # retried away, and still counted
 

@@ -61,12 +61,12 @@ def test_a_file_longer_than_a_deadline_is_scored_to_its_end(tmp_path):
 def test_what_rpm_leaves_no_time_for_waits_its_turn_outside_its_deadline(
     scripted_judge, chat_completion
 ):
-    """Ten a second, each allowed 0.5 s: all at once, most of them would come too late."""
+    """Five a second, each allowed 2 s: all at once, most of them would come too late."""
 
     async def go():
         async with scripted_judge(lambda body: (200, chat_completion(VERDICT))) as judge:
-            config = replace(OWN, url=judge.url, rpm=600, deadline_s=0.5, retries=0)
-            verdicts, _ = await judge_all(config, [request(i) for i in range(30)])
+            config = replace(OWN, url=judge.url, rpm=300, deadline_s=2.0, retries=0)
+            verdicts, _ = await judge_all(config, [request(i) for i in range(25)])
             return verdicts
 
     assert all(isinstance(verdict, Scored) for verdict in asyncio.run(go()))
