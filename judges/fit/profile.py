@@ -12,8 +12,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import tomli_w
-
 from judges.client.backends import resolve
 from judges.client.ledger import fingerprint
 from judges.config import JudgeConfig
@@ -190,6 +188,8 @@ def _request(row: dict[str, Any]) -> JudgeRequest:
 
 
 def as_toml(profile: Profile) -> str:
+    import tomli_w  # only fit writes one
+
     data = asdict(profile)
     data["rows"] = [{**row["request"], "raw": row["raw"]} for row in data["rows"]]
     return tomli_w.dumps(data)
