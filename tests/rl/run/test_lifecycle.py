@@ -40,6 +40,7 @@ def test_a_prompt_and_a_completion_must_fit_into_the_models_window_together():
 
 def test_several_gpus_in_one_process_are_refused_before_anything_loads(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # vLLM has torch ask that count
     with pytest.raises(Refusal, match=r"torchrun --nproc-per-node 2 .* CUDA_VISIBLE_DEVICES=0"):
         check(QUICKSTART)
     monkeypatch.setenv("WORLD_SIZE", "2")
