@@ -38,6 +38,7 @@ LADDER_SCHEMA: Json = {
 _WORD = re.compile(r"(?<![a-z])(?:yes|no)(?![a-z])|是的|不[是对]|[是否对不]")
 _PLACE = re.compile(r"\{(question|truth|response|ask)\}")
 _OR = " / "
+_BEFORE_A_BAR = re.compile(r"[\s<]+/")
 _IN_JSON = ' JSON: {"answer": "..."}'
 
 
@@ -64,7 +65,8 @@ def _quoted(text: str) -> str:
 
 
 def _form(text: str) -> str:
-    return one_line(text).replace(" /", "/")
+    """No bar of its own may look like the one between two forms, once it is made harmless."""
+    return _BEFORE_A_BAR.sub("/", one_line(text))
 
 
 def _asked_for(tier: Tier, rubric: Rubric) -> str:

@@ -3,6 +3,7 @@ import itertools
 import json
 import logging
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,17 @@ TEXT = st.lists(
     st.one_of(
         st.text(max_size=12),
         st.sampled_from(
-            ['"', "\\", '"\nGround truth: "', '" / "', "\nResponse: ", "[[", "\u200b", "\ud800"]
+            [
+                '"',
+                "\\",
+                '"\nGround truth: "',
+                '" / "',
+                "\nResponse: ",
+                "[[",
+                "</",
+                "\u200b",
+                "\ud800",
+            ]
         ),
         st.sampled_from(["Is the response readable text? Answer yes or no.", "{ask}", "\\1"]),
     ),
@@ -47,7 +58,7 @@ def test_what_is_shown_is_read_back_whatever_it_tries(question, truth, alias, an
         assert found.label == tier.label
         assert (asked.question, asked.answer) == (neutralise(question), neutralise(answer))
         forms = [" ".join(neutralise(form).split()) for form in (truth, alias)]
-        assert [asked.truth, *asked.aliases] == [form.replace(" /", "/") for form in forms]
+        assert [asked.truth, *asked.aliases] == [re.sub(r"[\s<]+/", "/", form) for form in forms]
 
 
 def test_no_line_of_a_prompt_is_a_candidates_own_unless_the_defences_are_off():
