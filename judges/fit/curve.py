@@ -16,6 +16,8 @@ ANY = "any"
 """The curve of a language that was not measured, or too seldom."""
 EDGE = 1e-6
 """So near 0 or 1 a share is certain."""
+ALMOST_SURE = 36.0
+"""Odds from which on, a little further, a float no longer tells a share from 1."""
 LEAST = 10
 """Right answers, and wrong ones, that a language needs for a curve of its own."""
 
@@ -40,7 +42,7 @@ def odds_of(share: float) -> float:
 
 
 def share_at(odds: float) -> float:
-    return 1 / (1 + math.exp(-odds))
+    return 1 / (1 + math.exp(-min(odds, ALMOST_SURE)))
 
 
 def fitted(places: Sequence[float], wanted: Sequence[float]) -> Curve | None:
