@@ -15,7 +15,7 @@ from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.fit.found import Fit, cuts_of, figures_of, profile_of_fit
 from judges.fit.profile import as_toml
-from judges.fit.told import as_text, spell
+from judges.fit.told import as_text
 from judges.fit.ways import Way
 from judges.rubric.rubric import load_rubric
 from judges.trust.labelled import SHIPPED, Fields, read_labelled, right_from, sample
@@ -71,9 +71,9 @@ def why_useless(found: Fit, min_j: float) -> str | None:
         return f"asked as {found.chosen.name}, right answers do not score above wrong ones"
     area, j = found.figures["auc"].ours, found.figures["j"].ours
     if area.value is None or area.low is None or area.low <= 0.5:
-        return f"its AUC may be that of chance: {spell(area)}"
+        return f"its AUC may be that of chance: {area:.3f}"
     if j.low is None or j.low < min_j:
-        return f"J may be below {min_j:g}: {spell(j)}. A policy would learn what it gets wrong"
+        return f"J may be below {min_j:g}: {j:.3f}. A policy would learn what it gets wrong"
     return None
 
 

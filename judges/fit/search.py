@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,15 +41,13 @@ UNSCALED = Scale(curves={ANY: Curve(1.0, 0.0)}, right_share=0.5, nothing=0.0)
 class PlainGrader(Grader):
     """Asks the plain question. The score is how surely it says yes."""
 
-    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
-        started = asyncio.get_running_loop().time()
+    async def _down_the_ladder(self, request: JudgeRequest, deadline: float) -> Scored:
         key = self._setup.key(request, sample=NAME)
         ask = plain_ask(request, key, self._config.max_reply_tokens)
         answer = await self.chat.ask(ask, yes_share, deadline)
         return Scored(
             tier="right" if answer.said > 0.5 else "wrong",
             score=answer.said,
-            latency_s=asyncio.get_running_loop().time() - started,
             cached=answer.cached,
             usage=answer.usage,
         )

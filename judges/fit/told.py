@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from judges.fit.arm import Compared
 from judges.fit.found import Fit
 from judges.fit.ways import Tried
-from judges.trust.agreement import Estimate
 from judges.trust.labelled import Labelled
 
 NAMES = {
@@ -34,10 +34,7 @@ def as_text(found: Fit, cuts: Mapping[str, float]) -> str:
         lines += [
             "",
             f"{'on the other half':32} {found.chosen.name:26} {'plain question':26} difference",
-            *(
-                f"{NAMES[name]:32} {spell(each.ours):26} {spell(each.plain):26} {_signed(each.gap)}"
-                for name, each in found.figures.items()
-            ),
+            *(_compared(NAMES[name], each) for name, each in found.figures.items()),
             _costs("tokens read anew, and written", ours.tokens, plain.tokens),
             _costs("milliseconds", ours.ms, plain.ms),
             "(brackets hold 95 %, by question; both have a cut and a curve from the first half"
@@ -48,18 +45,9 @@ def as_text(found: Fit, cuts: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def spell(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _signed(gap: Estimate) -> str:
-    if gap.value is None or gap.low is None or gap.high is None:
-        return "-"
-    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+def _compared(name: str, figure: Compared) -> str:
+    gap = "-" if figure.gap.low is None else f"{figure.gap:+.3f}"
+    return f"{name:32} {f'{figure.ours:.3f}':26} {f'{figure.plain:.3f}':26} {gap}"
 
 
 def _tried(tried: Tried, *, is_chosen: bool) -> str:

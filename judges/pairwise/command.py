@@ -22,7 +22,6 @@ from judges.judge import make_judge
 from judges.pairwise.figures import Match, Outcome, outcome
 from judges.pairwise.grader import PairGrader
 from judges.pairwise.question import pair_of
-from judges.trust.agreement import Estimate
 from judges.verdict import FREE, JudgeRequest, Scored, Verdict
 
 UNUSED = ("samples", "commit_first", "lineup", "defences", "panel", "fallback", "profile")
@@ -201,8 +200,8 @@ def as_text(config: PairwiseConfig, found: Outcome, alone: int) -> str:
         + (f", {alone} rows without a counterpart left out" if alone else ""),
         f"A better {found.wins}, neither {found.ties}, B better {found.losses}"
         + (f"; sign test p = {found.p:.2g}" if found.p is not None else ""),
-        f"A is better   {_spelt(found.better)}   (a tie is a half)",
-        f"first place   {_spelt(found.first)}   (0.50 is a judge without a favourite place)",
+        f"A is better   {found.better:.2f}   (a tie is a half)",
+        f"first place   {found.first:.2f}   (0.50 is a judge without a favourite place)",
     ]
     if found.same_both_ways is not None:
         lines.append(f"both orders say the same on {found.same_both_ways:.0%} of the questions")
@@ -212,14 +211,6 @@ def as_text(config: PairwiseConfig, found: Outcome, alone: int) -> str:
     if found.faults:
         lines.append(f"faults        {_counts(found.faults)}")
     return "\n".join(lines)
-
-
-def _spelt(figure: Estimate) -> str:
-    if figure.value is None:
-        return "-"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.2f}"
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def _counts(faults: dict[str, int]) -> str:

@@ -1,7 +1,5 @@
 """One judge, one pair: which of the two is better, as they stand."""
 
-import asyncio
-
 from judges.client.wire import Ask
 from judges.grader import Grader
 from judges.pairwise.question import PAIR_SCHEMA, first_share, name_of_wording, pair_prompt
@@ -21,8 +19,7 @@ def named(first_share: float) -> str:
 class PairGrader(Grader):
     """Its score is how surely the first is the better one."""
 
-    async def grade(self, request: JudgeRequest, deadline: float, *, sample: int = 0) -> Scored:
-        started = asyncio.get_running_loop().time()
+    async def _graded(self, request: JudgeRequest, deadline: float, sample: int) -> Scored:
         ask = Ask(
             key=self._setup.key(request, sample=name_of_wording()),
             request=request,
@@ -35,7 +32,6 @@ class PairGrader(Grader):
         return Scored(
             tier=named(answer.said),
             score=answer.said,
-            latency_s=asyncio.get_running_loop().time() - started,
             cached=answer.cached,
             usage=answer.usage,
         )

@@ -24,6 +24,15 @@ class Estimate:
     low: float | None
     high: float | None
 
+    def __format__(self, spec: str) -> str:
+        """The figure, and its interval in brackets, each as the spec says for a number."""
+        if self.value is None:
+            return "-"
+        if self.low is None or self.high is None:
+            return format(self.value, spec)
+        low, high = (format(end, spec).strip() for end in (self.low, self.high))
+        return f"{self.value:{spec}} [{low}, {high}]"
+
 
 def share(hits: Sequence[bool]) -> float | None:
     return sum(hits) / len(hits) if hits else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from judges.trust.agreement import Estimate
 from judges.trust.attacks import Attack
 from judges.trust.tolls import Drift, Redteam, Scale, Toll
 from judges.verdict import Scored, Verdict
@@ -55,7 +54,7 @@ def _by_question(found: Redteam) -> list[str]:
     """Nothing where no attack worked: no drawing of questions can then show another rate."""
     if not found.on.fooled:
         return []
-    return [f"{'all, by question':16} {_share(found.on.by_question).strip()} with the defences on"]
+    return [f"{'all, by question':16} {found.on.by_question:.2%} with the defences on"]
 
 
 def _learnable(families: dict[str, tuple[Toll, Toll]], allowed: float) -> list[str]:
@@ -72,13 +71,13 @@ def _drift(drift: Drift) -> str:
         return "none was scored both ways"
     return (
         f"{drift.answers} honest ones move by {drift.mean:.2%} of the range ({drift.up:+.2%}), "
-        f"{drift.flipped} flip; {_share(drift.passed_on).strip()} pass with the defences on, "
-        f"{_share(drift.passed_off).strip()} off; {drift.kept} of {drift.passing_off} still pass"
+        f"{drift.flipped} flip; {drift.passed_on:.2%} pass with the defences on, "
+        f"{drift.passed_off:.2%} off; {drift.kept} of {drift.passing_off} still pass"
     )
 
 
 def _spell(toll: Toll) -> str:
-    return f"{toll.fooled:3} of {toll.scored:4}  {_share(toll.rate)}"
+    return f"{toll.fooled:3} of {toll.scored:4}  {toll.rate:6.2%}"
 
 
 def _earned(toll: Toll) -> str:
@@ -86,11 +85,3 @@ def _earned(toll: Toll) -> str:
     if toll.mean is None or toll.earned is None:
         return paid
     return f"{paid}  {toll.earned:.3f} each, mean {toll.mean:+.3f}"
-
-
-def _share(rate: Estimate) -> str:
-    if rate.value is None:
-        return "-"
-    if rate.low is None or rate.high is None:
-        return f"{rate.value:6.2%}"
-    return f"{rate.value:6.2%} [{rate.low:.2%}, {rate.high:.2%}]"
