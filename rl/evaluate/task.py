@@ -1,9 +1,9 @@
 """What a task is to whoever compares policies: items, and what each of them gave a policy."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rl.policy.load import Policy
 
@@ -51,6 +51,20 @@ def ratio_of(above: str, below: str) -> Callable[[Sequence[Score]], float | None
     return ratio
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Who is measured, as far as it is known before its weights are read."""
+
+    tokenizer: Any
+    """With its chat template."""
+    window: int
+    """Longest prompt and completion together, in tokens."""
+    system_prompt: str = ""
+    """First message of what it is asked in chat, as it was trained; empty for none."""
+    thinking: bool | None = None
+    """Passed to the chat template as enable_thinking; None leaves the template's own default."""
+
+
 class Task(Protocol):
     @property
     def name(self) -> str: ...
@@ -67,17 +81,27 @@ class Task(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Of the record: hash and licence of the data, what was left out and why, versions."""
+        """Of the record: hash and licence of the data, what was left out and why, versions, and
+        each setting that a score depends on: scores under other facts are not gone on with."""
         ...
 
-    def check(self, tokenizer: Any, window: int) -> None:
-        """Refuse what cannot be measured on a policy with this tokenizer and context window."""
+    def check(self, candidate: Candidate) -> None:
+        """Refuse what cannot be measured on it."""
         ...
 
-    def score(self, policy: Policy, done: Collection[str]) -> Iterator[Score]:
+    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
         """Each item that is not done, as soon as it is known, in any order."""
         ...
 
     def hold(self, scores: Sequence[Score]) -> None:
         """Refuse scores that only look like a measurement. All of a policy's are there."""
+        ...
+
+
+@runtime_checkable
+class Controlled(Protocol):
+    """A task that knows what would score it: its table can be read against that."""
+
+    def control(self, name: str) -> Iterable[Score]:
+        """Of every item, by a column such as `oracle` or `constant:A`. Refusal for others."""
         ...
