@@ -13,11 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-WAY_OUT = "Lower --gspo.learning-rate, or use --policy.dtype float32"
+from rl.gspo.ratio_bins import RATIO_EDGES
 
-# Bins that keep the paper's window (3e-4, 4e-4) apart from its surroundings.
-_STEPS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-RATIO_EDGES: tuple[float, ...] = (*(1 - s for s in reversed(_STEPS)), *(1 + s for s in _STEPS))
+WAY_OUT = "Lower --gspo.learning-rate, or use --policy.dtype float32"
 
 
 def k1(logps_BT: Tensor, other_logps_BT: Tensor) -> Tensor:

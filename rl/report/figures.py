@@ -130,6 +130,25 @@ def share_chart(bars: Mapping[str, Mapping[str, float]], colours: Mapping[str, s
     return figure
 
 
+def heat_chart(
+    counted: Values, shares: Sequence[Sequence[float]], bins: Sequence[str], *, unit: str
+) -> go.Figure:
+    """A column for each of `counted`, whose shares of the bins are the darker the larger."""
+    figure = _figure(counted, "", unit).update_layout(hovermode="closest")
+    figure.update_yaxes(type="category", showgrid=False, nticks=len(bins), ticks="")
+    heat = go.Heatmap(
+        x=[*counted],
+        y=[*bins],
+        z=[_drawable(of_bin) for of_bin in zip(*shares, strict=True)],
+        zmin=0,
+        zmax=0.5,
+        colorscale=[[0, COLOUR["card"]], [1, COLOUR["blue"]]],
+        showscale=False,
+        hovertemplate=f"{unit} %{{x}}, %{{y}}: %{{z:.0%}}<extra></extra>",
+    )
+    return figure.add_trace(heat)
+
+
 def smoothing_window(rows: int) -> int:
     return rows // 20 if rows >= SMOOTHED else 1
 

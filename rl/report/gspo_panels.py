@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
+from rl.gspo.ratio_bins import RATIO_BINS
 from rl.report.cases import best, most_improved, most_worsened, worst
 from rl.report.curves import curves, measured, piled_up
-from rl.report.figures import Line, line_chart, share_chart, stack_chart
+from rl.report.figures import Line, heat_chart, line_chart, share_chart, stack_chart
 from rl.report.panels import Panel, Record, Section
 from rl.run.folder import column
 from rl.run.summary import mean_reward, tier_shares
@@ -73,6 +74,17 @@ def ratios(record: Record) -> go.Figure | None:
     return line_chart(record.run.counted(), [line], form=".4f", include=(1.0,))
 
 
+def ratio_bins(record: Record) -> go.Figure | None:
+    counted = [row for row in record.run.metrics if "ratio/histogram" in row]
+    if not counted:
+        return None
+    shares = [
+        [count / sum(row["ratio/histogram"]) for count in row["ratio/histogram"]] for row in counted
+    ]
+    unit = record.run.unit
+    return heat_chart([row[unit] for row in counted], shares, RATIO_BINS, unit=unit)
+
+
 WHAT_THE_JUDGE_SAID = Section(
     "What the judge said",
     (
@@ -99,6 +111,12 @@ UPDATE = Section(
             "New probability of a completion over its old one, averaged over its tokens. "
             "1 is no change since it was sampled.",
             ratios,
+        ),
+        Panel(
+            "Ratios by size",
+            "Which share of the sequence ratios lay how far from 1: the darker, the more. "
+            "The paper's window is 3e-4 below 1 and 4e-4 above it.",
+            ratio_bins,
         ),
         Panel(
             "Clipped",

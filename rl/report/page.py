@@ -66,7 +66,7 @@ def _policy(scripts: Sequence[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
     allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes)
     return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src 'unsafe-inline'; script-src {allowed}"
     )
 

@@ -8,6 +8,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
+from rl.gspo.ratio_bins import RATIO_BINS
 from rl.run.folder import RunLog
 from rl.run.summary import summarise
 
@@ -94,6 +95,7 @@ def metrics_row(
         "kl/sampler": 1.5e-3 * draw.uniform(0.7, 1.4),
         "ratio/min": 1 - spread * draw.uniform(2, 4),
         "ratio/mean": 1 + spread * draw.gauss(0, 0.3),
+        "ratio/histogram": [draw.randrange(1, 9) for _ in RATIO_BINS],
         "ratio/max": 1 + spread * draw.uniform(2, 4),
         "ratio/log_std": spread,
         "clip/seq": draw.uniform(0.05, 0.25) + 0.2 * learnt,

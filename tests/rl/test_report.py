@@ -89,11 +89,18 @@ def test_a_finished_run_has_every_section(run_copy: Path):
     headings = " | ".join(page.texts)
     for title in (
         *("Held-out reward", "Training reward", "Judge faults", "Reward", "Tiers", "KL"),
-        *("Sequence ratio", "Clipped", "Length", "Judge latency", "Sampling speed"),
+        *(
+            "Sequence ratio",
+            "Ratios by size",
+            "Clipped",
+            "Length",
+            "Judge latency",
+            "Sampling speed",
+        ),
         *("Where the time goes", "Best", "Worst", "Most improved", "Most worsened", "Settings"),
     ):
         assert title in headings
-    assert len(page.figures()) == 16
+    assert len(page.figures()) == 17
     assert page.count("table") == 4
     assert page.unbalanced == []
 
@@ -161,7 +168,7 @@ def test_the_page_asks_for_nothing_and_lets_nothing_else_run(run_copy: Path):
 
 def test_a_run_of_one_generation_has_a_report(make_run, tmp_path: Path):
     figures = report(make_run(tmp_path / "one", generations=1)).figures()
-    assert len(figures) == 16
+    assert len(figures) == 17
     assert {trace["type"] for trace in figures["Where the time goes"]["data"]} == {"bar"}
     assert {trace["mode"] for trace in figures["KL"]["data"]} == {"lines+markers"}
 
@@ -344,6 +351,18 @@ def test_what_was_asked_of_held_out_questions_on_the_way_is_drawn(recorded_run, 
     (asked,) = [line for line in reward.data if (line.name or "").startswith("held-out")]
     assert list(asked.x) == [0, 12, 24]
     assert asked.y[1] == 0.625
+
+
+def test_ratios_are_drawn_by_their_size_as_shares_of_each_generation(recorded_run: Path):
+    rows = [json.loads(line) for line in (recorded_run / "metrics.jsonl").read_text().splitlines()]
+    counts = [row["ratio/histogram"] for row in rows]
+    (heat,) = dict(report_figures(recorded_run))["Ratios by size"].data
+    assert list(heat.x) == [row["generation"] for row in rows]
+    drawn = list(zip(*heat.z, strict=True))
+    assert drawn == [
+        pytest.approx(tuple(count / sum(of_row) for count in of_row)) for of_row in counts
+    ]
+    assert sum(drawn[0]) == pytest.approx(1)
 
 
 def test_what_was_published_of_such_a_run_is_drawn_behind_its_curves(run_copy: Path):

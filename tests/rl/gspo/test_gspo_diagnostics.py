@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rl.gspo.diagnostics import (
-    RATIO_EDGES,
     RowTable,
     clip_fractions,
     effective_sample_size,
@@ -14,6 +13,7 @@ from rl.gspo.diagnostics import (
     k3,
     update_metrics,
 )
+from rl.gspo.ratio_bins import RATIO_BINS, RATIO_EDGES
 
 
 def test_k1_and_k3_average_to_the_kl_and_k3_is_never_negative():
@@ -64,7 +64,7 @@ def test_metrics_are_over_the_rows_that_were_measured():
     assert metrics["clip/seq"] == metrics["clip/high"] == 0.5
     assert metrics["clip/token"] == pytest.approx(4 / 6)
     assert sum(metrics["ratio/histogram"]) == 2
-    assert len(metrics["ratio/histogram"]) == len(RATIO_EDGES) + 1
+    assert len(metrics["ratio/histogram"]) == len(RATIO_BINS) == len(RATIO_EDGES) + 1
 
 
 def test_what_was_not_measured_is_absent_and_not_zero():
