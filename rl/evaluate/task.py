@@ -26,29 +26,44 @@ class Metric:
     name: str
     better: Literal["higher", "lower"] | None
     of: Callable[[Sequence[Score]], float | None]
-    """None where there is nothing to count."""
+    """None where there is nothing to count. A Quotient, where it can be: its interval is quick."""
     is_share: bool = False
     """Told in per cent."""
 
 
-def mean_of(value: str) -> Callable[[Sequence[Score]], float | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotient:
+    """A sum over another, or over how many there are, so that thousands of draws of the same
+    scores are counted at once."""
+
+    above: str
+    below: str | None = None
+    then: Callable[[Any], Any] | None = None
+    """Made of it, be it one number or an array of them: numpy.exp, where losses are summed."""
+
+    def __call__(self, scores: Sequence[Score]) -> float | None:
+        parts = [self.parts(score) for score in scores]
+        below = math.fsum(part for _, part in parts)
+        if not below:
+            return None
+        quotient = math.fsum(part for part, _ in parts) / below
+        return float(self.then(quotient)) if self.then else quotient
+
+    def parts(self, score: Score) -> tuple[float, float]:
+        """What it adds above and below: nothing, where it was not measured."""
+        if self.above not in score.values:
+            return 0.0, 0.0
+        return score.values[self.above], score.values[self.below] if self.below else 1.0
+
+
+def mean_of(value: str) -> Quotient:
     """Of the scores that have it."""
-
-    def mean(scores: Sequence[Score]) -> float | None:
-        found = [score.values[value] for score in scores if value in score.values]
-        return math.fsum(found) / len(found) if found else None
-
-    return mean
+    return Quotient(above=value)
 
 
-def ratio_of(above: str, below: str) -> Callable[[Sequence[Score]], float | None]:
+def ratio_of(above: str, below: str, then: Callable[[Any], Any] | None = None) -> Quotient:
     """A sum over another sum: documents count by their length."""
-
-    def ratio(scores: Sequence[Score]) -> float | None:
-        total = math.fsum(score.values[below] for score in scores)
-        return math.fsum(score.values[above] for score in scores) / total if total else None
-
-    return ratio
+    return Quotient(above=above, below=below, then=then)
 
 
 @dataclass(frozen=True, kw_only=True)
