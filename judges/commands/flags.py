@@ -30,6 +30,12 @@ def read_flags(kind: type[T], name: str, args: Sequence[str]) -> T:
     )
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """The most frequent first."""
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{count} {name}" for name, count in ordered)
+
+
 def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:
     """The exit code. What goes wrong is told in a line; after Ctrl-C, `kept` says what is left."""
     try:

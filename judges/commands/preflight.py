@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from judges.client.backends import chains_of, is_priced, resolve
-from judges.commands.estimate import Estimate, Workload, estimate
 from judges.commands.flags import read_flags, told
+from judges.commands.forecast import Forecast, Workload, forecast
 from judges.config import JudgeConfig, above
 
 
-def describe(config: JudgeConfig, total: Estimate) -> str:
+def describe(config: JudgeConfig, total: Forecast) -> str:
     """For people, a line each; with a warning for every budget that would stop the run."""
     lines = [
         f"judge {config.backend}{':' + config.model if config.model else ''}: "
@@ -75,7 +75,7 @@ def main(args: Sequence[str]) -> int:
     config = read_flags(PreflightConfig, "preflight", args)
 
     def work() -> int:
-        total = estimate(config.judge, config.work, reply_s=config.reply_s)
+        total = forecast(config.judge, config.work, reply_s=config.reply_s)
         print(describe(config.judge, total))
         return 0
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from judges.commands.flags import check_writable, read_flags, told
+from judges.commands.flags import check_writable, counted, read_flags, told
 from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row, as_line, read_jsonl, text_of, texts_of
 from judges.config import JudgeConfig
@@ -65,16 +65,15 @@ def summary(verdicts: Sequence[Verdict], stats: JudgeStats) -> str:
     faults = Counter(v.cause.value for v in verdicts if isinstance(v, JudgeFault))
     p50 = f", p50 {stats.p50_s:.2f} s" if stats.p50_s is not None else ""
     return (
-        f"{scored.total()} scored{_counts(scored)}, {faults.total()} faults{_counts(faults)}, "
+        f"{scored.total()} scored{_listed(scored)}, {faults.total()} faults{_listed(faults)}, "
         f"{stats.cached} not paid again{p50}; "
         f"{stats.usage.input_tokens} tokens in, {stats.usage.output_tokens} out, "
         f"${stats.usage.usd:.4f}"
     )
 
 
-def _counts(counter: Counter[str]) -> str:
-    listed = ", ".join(f"{count} {name}" for name, count in counter.most_common())
-    return f" ({listed})" if listed else ""
+def _listed(counter: Counter[str]) -> str:
+    return f" ({counted(counter)})" if counter else ""
 
 
 class Out:

@@ -19,7 +19,7 @@ WORDS = {
         "Question: {question}\nReference answer: {truth}\nAnswer: {answer}\n"
         "Is the answer right? yes or no"
     ),
-    "zh": "问题：{question}\n参考答案：{truth}\n回答：{answer}\n回答正确吗？是或否",
+    "zh": "问题：{question}\n参考答案：{truth}\n回答：{answer}\n回答正确吗？是或不是",
 }
 NAME = f"plain {hashlib.sha256(repr(WORDS).encode()).hexdigest()[:16]}"
 """For the ledger."""

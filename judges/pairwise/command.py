@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from judges.commands.flags import check_writable, in_ledger, read_flags, told, write_json
+from judges.commands.flags import check_writable, counted, in_ledger, read_flags, told, write_json
 from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row, read_jsonl, text_of
 from judges.commands.score import verdict_row
@@ -181,7 +181,7 @@ def failures(found: Outcome, config: PairwiseConfig) -> list[str]:
     if found.judged < config.min_judged * found.questions:
         problems.append(
             f"{found.judged} of {found.questions} questions were judged in both orders, and "
-            f"{config.min_judged:.0%} are needed: {_counts(found.faults)}"
+            f"{config.min_judged:.0%} are needed: {counted(found.faults)}"
         )
     if found.only_looks_at_the_place:
         assert found.first.value is not None
@@ -209,9 +209,5 @@ def as_text(config: PairwiseConfig, found: Outcome, alone: int) -> str:
     if low is not None and high is not None and not low <= 0.5 <= high:
         lines.append("NOTE: it favours a place; both orders are asked, so that this makes ties")
     if found.faults:
-        lines.append(f"faults        {_counts(found.faults)}")
+        lines.append(f"faults        {counted(found.faults)}")
     return "\n".join(lines)
-
-
-def _counts(faults: dict[str, int]) -> str:
-    return ", ".join(f"{count} {cause}" for cause, count in faults.items()) or "none"

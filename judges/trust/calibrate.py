@@ -13,6 +13,7 @@ import tyro
 
 from judges.commands.flags import (
     check_writable,
+    counted,
     in_ledger,
     read_flags,
     told,
@@ -25,7 +26,6 @@ from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least
 from judges.fit.profile import in_its_way
 from judges.rubric.rubric import load_rubric
-from judges.trust.agreement import Estimate
 from judges.trust.compare import FAULT, Agreement, Outcome, compare, confusion, laid_out, roc
 from judges.trust.cost import Cost, as_line, cost_of
 from judges.trust.labelled import SHIPPED, Fields, passes_from, read_labelled, right_from, sample
@@ -107,12 +107,12 @@ def as_text(found: Calibration) -> str:
     lines = [
         " ".join(f"{key}={value}" for key, value in found.judge.items() if value != ""),
         f"{found.file}: {found.overall.rows} rows, {found.overall.scored} scored, "
-        f"{_counts(found.overall.faults) or 'no faults'}",
+        f"{counted(found.overall.faults) or 'no faults'}",
         "",
         _row("", columns),
     ]
     for name, figure in FIGURES:
-        lines.append(_row(name, [_spell(getattr(each, figure)) for each in columns.values()]))
+        lines.append(_row(name, [f"{getattr(each, figure):.3f}" for each in columns.values()]))
     lines.append(_row("best cut", [_number(each.best_cut) for each in columns.values()]))
     held_out = [_number(each.accuracy_at_held_out_cut) for each in columns.values()]
     lines.append(_row("  right or wrong at a held-out one", held_out))
@@ -140,18 +140,8 @@ def _row(name: str, cells: Sequence[str] | Mapping[str, object], width: int = 22
     return (f"{name:36}" + "".join(f"{cell:{width}}" for cell in cells)).rstrip()
 
 
-def _spell(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    return f"{estimate.value:.3f} [{_number(estimate.low)}, {_number(estimate.high)}]"
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 async def run(config: CalibrateConfig) -> tuple[Calibration, list[Row]]:

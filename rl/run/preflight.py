@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from judges import JudgeConfig
-from judges.commands.estimate import Workload, estimate
+from judges.commands.forecast import Workload, forecast
 from judges.commands.preflight import describe
 from judges.fit.profile import in_its_way
 from rl.config.gspo import GSPOConfig, GSPORun
@@ -42,7 +42,7 @@ def outlook(config: GSPORun, *, train: int, heldout: int, training: bool = True)
         answer_tokens=config.rollout.max_new_tokens,
     )
     judge = with_ledger(config.judge, Path(config.out))
-    return "\n".join([*lines, describe(judge, estimate(judge, work))])
+    return "\n".join([*lines, describe(judge, forecast(judge, work))])
 
 
 def judge_of(config: GSPORun) -> JudgeConfig:

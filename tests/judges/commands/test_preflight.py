@@ -6,7 +6,7 @@ import pytest
 
 from judges import JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.budget import Budget
-from judges.commands.estimate import Workload, estimate
+from judges.commands.forecast import Workload, forecast
 from judges.commands.preflight import describe, main
 from judges.rubric.lineup import read_lineup, stated
 
@@ -21,21 +21,21 @@ PAID = JudgeConfig(
 
 
 def test_calls_are_answers_times_samples_times_judges():
-    assert estimate(PAID, WORK).calls == 320
-    assert estimate(replace(PAID, samples=3), WORK).calls == 960
+    assert forecast(PAID, WORK).calls == 320
+    assert forecast(replace(PAID, samples=3), WORK).calls == 960
     panel = replace(PAID, panel=("custom:n@http://127.0.0.1:9/v1",))
-    assert estimate(panel, WORK).calls == 640
+    assert forecast(panel, WORK).calls == 640
 
 
 def test_held_out_answers_are_judged_before_and_after():
     without = Workload(prompts=2, group_size=4, steps=3)
     with_them = Workload(prompts=2, group_size=4, steps=3, heldout=5)
-    extra = estimate(JudgeConfig(), with_them).calls - estimate(JudgeConfig(), without).calls
+    extra = forecast(JudgeConfig(), with_them).calls - forecast(JudgeConfig(), without).calls
     assert extra == 2 * 5
 
 
 def test_a_commitment_is_one_more_call_a_question():
-    assert estimate(replace(PAID, commit_first=True), WORK).calls == 320 + 40
+    assert forecast(replace(PAID, commit_first=True), WORK).calls == 320 + 40
 
 
 ANSWERS = [
@@ -94,7 +94,7 @@ def test_no_more_calls_are_made_and_no_more_is_set_aside_than_estimated(
     )
     work = Workload(prompts=2, group_size=3, steps=1, answer_tokens=8, question_tokens=8)
     bodies = asked_of(scripted_judge(obliging(chat_completion)), config)
-    total = estimate(config, work)
+    total = forecast(config, work)
     shared_by_luck = lineup and samples > 1 and not in_ledger
     assert len(bodies) <= total.calls if shared_by_luck else len(bodies) == total.calls
     assert len(reserved) == len(bodies)
@@ -105,47 +105,47 @@ def test_no_more_calls_are_made_and_no_more_is_set_aside_than_estimated(
 
 
 def test_at_most_holds_for_the_dearest_judge_that_may_answer_in_any_language():
-    cheap = estimate(PAID, WORK)
-    dear = estimate(replace(PAID, fallback=("anthropic",)), WORK)
+    cheap = forecast(PAID, WORK)
+    dear = forecast(replace(PAID, fallback=("anthropic",)), WORK)
     assert (dear.calls, dear.usd) == (cheap.calls, cheap.usd)
-    assert dear.usd_at_most == estimate(JudgeConfig(backend="anthropic"), WORK).usd_at_most
-    one_language = estimate(replace(PAID, rubric="facts_en"), WORK)
+    assert dear.usd_at_most == forecast(JudgeConfig(backend="anthropic"), WORK).usd_at_most
+    one_language = forecast(replace(PAID, rubric="facts_en"), WORK)
     assert one_language.usd_at_most < cheap.usd_at_most
 
 
 def test_a_longer_question_costs_more():
-    more = estimate(PAID, replace(WORK, question_tokens=132)).input_tokens
-    assert more == estimate(PAID, WORK).input_tokens + 320 * 100
+    more = forecast(PAID, replace(WORK, question_tokens=132)).input_tokens
+    assert more == forecast(PAID, WORK).input_tokens + 320 * 100
 
 
 def test_money_is_tokens_times_price():
-    total = estimate(replace(PAID, usd_per_m_out=2.0), WORK)
+    total = forecast(replace(PAID, usd_per_m_out=2.0), WORK)
     assert total.usd == pytest.approx((total.input_tokens + 2 * total.output_tokens) / 1e6)
     assert total.usd_at_most > total.usd
 
 
 def test_a_longer_answer_and_a_longer_run_cost_more():
-    base = estimate(PAID, WORK)
-    assert estimate(PAID, replace(WORK, answer_tokens=500)).input_tokens == (
+    base = forecast(PAID, WORK)
+    assert forecast(PAID, replace(WORK, answer_tokens=500)).input_tokens == (
         base.input_tokens + 320 * 450
     )
-    assert estimate(PAID, replace(WORK, steps=20)).input_tokens == 2 * base.input_tokens
+    assert forecast(PAID, replace(WORK, steps=20)).input_tokens == 2 * base.input_tokens
 
 
 def test_hours_follow_the_slowest_of_latency_and_rate_limits():
-    assert estimate(PAID, WORK, reply_s=3.6).judge_hours == pytest.approx(320 / 32 * 3.6 / 3600)
-    assert estimate(replace(PAID, max_in_flight=4), WORK, reply_s=3.6).judge_hours == (
+    assert forecast(PAID, WORK, reply_s=3.6).judge_hours == pytest.approx(320 / 32 * 3.6 / 3600)
+    assert forecast(replace(PAID, max_in_flight=4), WORK, reply_s=3.6).judge_hours == (
         pytest.approx(320 / 4 * 3.6 / 3600)
     )
-    assert estimate(replace(PAID, rpm=10), WORK).judge_hours == pytest.approx(32 / 60)
+    assert forecast(replace(PAID, rpm=10), WORK).judge_hours == pytest.approx(32 / 60)
 
 
 def test_labels_need_one_token_a_reply():
-    assert estimate(replace(PAID, grading="labels"), WORK).output_tokens == 320
+    assert forecast(replace(PAID, grading="labels"), WORK).output_tokens == 320
 
 
 def test_an_estimate_needs_no_key():
-    assert estimate(JudgeConfig(backend="deepseek"), WORK).usd > 0
+    assert forecast(JudgeConfig(backend="deepseek"), WORK).usd > 0
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,15 @@ def test_prices_that_are_given_are_reckoned_with(capsys):
 
 def test_at_most_counts_what_a_host_charges_for_writing_its_cache():
     writing = JudgeConfig(backend="anthropic", usd_per_m_in=1.0, usd_per_m_out=0.0)
-    assert estimate(writing, WORK).usd_at_most > 1.2 * estimate(PAID, WORK).usd_at_most
+    assert forecast(writing, WORK).usd_at_most > 1.2 * forecast(PAID, WORK).usd_at_most
 
 
 def test_a_budget_that_will_stop_the_run_is_told():
     config = replace(PAID, max_calls=100)
     assert "judge.max_calls is 100: about 320 are needed" in describe(
-        config, estimate(config, WORK)
+        config, forecast(config, WORK)
     )
-    assert "will stop" not in describe(PAID, estimate(PAID, WORK))
+    assert "will stop" not in describe(PAID, forecast(PAID, WORK))
 
 
 def test_the_command_prints_it_and_explains_a_bad_backend(capsys):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from judges import FaultCause, JudgeConfig, JudgeRequest, Scored, make_judge
 from judges.client.wire import Reply
-from judges.commands.estimate import Workload, estimate
+from judges.commands.forecast import Workload, forecast
 from judges.rubric.ladder import is_open, ladder_prompt, read_ladder, read_off, yes_share
 from judges.rubric.prompt import neutralise
 from judges.rubric.rubric import HERE, load_rubric, shipped_rubrics
@@ -281,7 +281,7 @@ def test_what_a_ladder_has_no_place_for_is_refused(change, way_out):
 def test_an_estimate_reckons_with_every_rung():
     work = Workload(prompts=2, group_size=2, steps=2)
     calls = {
-        grading: estimate(JudgeConfig(backend="openai", grading=grading), work).calls
+        grading: forecast(JudgeConfig(backend="openai", grading=grading), work).calls
         for grading in ("labels", "ladder")
     }
     assert calls == {"labels": 8, "ladder": 8 * (len(MEDICAL.tiers) - 1)}

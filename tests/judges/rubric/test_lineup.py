@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from judges import JudgeConfig, JudgeFault, JudgeRequest, make_judge
 from judges.client.wire import Reply
-from judges.commands.estimate import Workload, estimate
+from judges.commands.forecast import Workload, forecast
 from judges.rubric.lineup import (
     anything_said,
     line_up,
@@ -213,8 +213,8 @@ def test_without_the_truth_an_answer_is_worth_the_best_tier_that_earns_nothing()
 
 def test_the_estimate_of_a_run_counts_two_line_ups_an_answer():
     work = Workload(prompts=3, group_size=4, steps=5)
-    plain = estimate(JudgeConfig(), work)
-    doubled = estimate(JudgeConfig(lineup=True), work)
+    plain = forecast(JudgeConfig(), work)
+    doubled = forecast(JudgeConfig(lineup=True), work)
     assert doubled.calls == plain.calls * 3 == 180
     assert doubled.input_tokens > plain.input_tokens
     assert doubled.output_tokens > plain.output_tokens

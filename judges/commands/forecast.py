@@ -45,7 +45,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Forecast:
     calls: int
     input_tokens: int
     output_tokens: int
@@ -57,9 +57,9 @@ class Estimate:
     judge_hours: float
     """If the run did nothing but wait for its judge."""
 
-    def __add__(self, other: Estimate) -> Estimate:
+    def __add__(self, other: Forecast) -> Forecast:
         """Two judges asked side by side: the slower one is waited for."""
-        return Estimate(
+        return Forecast(
             calls=self.calls + other.calls,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
@@ -82,7 +82,7 @@ class Kind:
     reply_tokens: int
 
 
-def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Estimate:
+def forecast(config: JudgeConfig, work: Workload, *, reply_s: float | None = None) -> Forecast:
     """`reply_s` is the judge's latency where it was measured; else the backend's row guesses."""
     config, rubric = in_its_way(config), load_rubric(config.rubric)
     total, *others = [_one_chain(chain, rubric, work, reply_s) for chain in chains_of(config)]
@@ -93,7 +93,7 @@ def estimate(config: JudgeConfig, work: Workload, *, reply_s: float | None = Non
 
 def _one_chain(
     chain: Sequence[JudgeConfig], rubric: Rubric, work: Workload, reply_s: float | None
-) -> Estimate:
+) -> Forecast:
     """What its first judge is expected to take, and at most what the dearest of them would."""
     config, backend = chain[0], resolve(chain[0], keyless=True)
     kinds = _kinds(config, rubric, work, rubric.lang, RATIONALE_TOKENS)
@@ -103,7 +103,7 @@ def _one_chain(
         for kind in kinds
     )
     tokens_out = sum(kind.calls * kind.reply_tokens for kind in kinds)
-    return Estimate(
+    return Forecast(
         calls=calls,
         input_tokens=tokens_in,
         output_tokens=tokens_out,
