@@ -10,21 +10,18 @@ from typing import Protocol
 from judges import JudgeConfig, make_judge
 from judges.fit.again import doubts_of
 from judges.judge import Judge
-from judges.verdict import TURNED_AWAY
 from rewards.judged import JudgedReward
 from rl.config.gspo import GSPORun
 from rl.data.rows import Prompt
 from rl.policy.blueprint import Blueprint
 from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
 from rl.policy.models import resolve_model
-from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, Sampling
 from rl.rollout.stream import (
-    MISSING_SHARE,
     RolloutBatch,
-    fault_share,
     judged_through_outages,
+    refuse_turned_away,
     sample_and_judge,
 )
 from rl.rollout.transformers_engine import TransformersEngine
@@ -72,12 +69,7 @@ class Sampler:
         batch = self.background.call(
             judged_through_outages(batch, self._reward, self._wait_for_judge)
         )
-        if fault_share(batch.rollouts, TURNED_AWAY) > MISSING_SHARE:
-            said = [r.reward.rationale for r in batch.rollouts if r.reward.cause in TURNED_AWAY]
-            raise Refusal(
-                f"the judge turns requests away: {said[0]}. Check its key, --judge.model and "
-                "--judge.url"
-            )
+        refuse_turned_away(batch.rollouts)
         return dataclasses.replace(batch, swap=swap)
 
     def answers(self, prompts: Sequence[Prompt]) -> RolloutBatch:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from judges.together import all_to_their_end
-from judges.verdict import OUTAGES
+from judges.verdict import OUTAGES, TURNED_AWAY
 from rewards.judged import Sample
 from rewards.tiers import Reward
 from rl.data.rows import Prompt
+from rl.refusal import Refusal
 from rl.rollout.engine import Completion, Engine, Sampling
 
 # Where more of a generation's verdicts than this are missing, there is nothing to learn from it.
@@ -113,6 +114,15 @@ def fault_share(rollouts: Sequence[Rollout], causes: Container[str | None]) -> f
     asked = [rollout for rollout in rollouts if rollout.reward.judge_latency_s is not None]
     hit = sum(rollout.reward.cause in causes for rollout in asked)
     return hit / len(asked) if asked else 0.0
+
+
+def refuse_turned_away(rollouts: Sequence[Rollout]) -> None:
+    if fault_share(rollouts, TURNED_AWAY) > MISSING_SHARE:
+        said = [r.reward.rationale for r in rollouts if r.reward.cause in TURNED_AWAY]
+        raise Refusal(
+            f"the judge turns requests away: {said[0]}. Check its key, --judge.model and "
+            "--judge.url"
+        )
 
 
 async def judged_again(batch: RolloutBatch, reward: RewardFunction) -> RolloutBatch:

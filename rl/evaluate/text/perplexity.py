@@ -165,7 +165,9 @@ class _Tokens:
         self.windows = list(windows(len(self.ids), longest=longest, stride=stride))
         self.nats: list[float] = []
         # The text of the first token is not scored; one that begins every text stands for none.
-        unscored = tokenizer.decode(self.ids[:1], skip_special_tokens=True)
+        unscored = tokenizer.decode(
+            self.ids[:1], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         self._bytes = len(document.text.encode()) - len(unscored.encode())
 
     @property

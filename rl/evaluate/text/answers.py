@@ -1,0 +1,209 @@
+"""A policy's own answers to questions, held against the truth and, where there is one, judged."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+from judges import JudgeConfig, make_judge
+from judges.rubric.rubric import load_rubric
+from rewards.config import RewardConfig
+from rl.config import DataConfig
+from rl.data.rows import Prompt, Row, to_prompts
+from rl.evaluate.task import Candidate, Metric, Score, mean_of
+from rl.evaluate.text.asking import asked, judged_by, split_alone
+from rl.evaluate.text.figures import exact_match, in_language, repetition, rouge_l, token_f1
+from rl.evaluate.text.words import words
+from rl.policy.load import Policy
+from rl.policy.thinking import check_thinking
+from rl.refusal import Refusal
+from rl.rollout.background import Background
+from rl.rollout.engine import Engine, Sampling
+from rl.rollout.stream import MISSING_SHARE, Rollout
+from rl.rollout.transformers_engine import TransformersEngine
+
+AT_ONCE = 32
+"""Questions between two writings down: so many answers a killed run may lose."""
+ENOUGH = 8
+"""Fewer answers than this may be the same by chance."""
+A_VERDICT_DEPENDS_ON = (
+    *("backend", "model", "rubric", "known", "grading", "reasoning", "rationale", "samples"),
+    *("temperature", "max_reply_tokens", "commit_first", "lineup", "defences", "profile"),
+    *("panel", "vote", "fallback"),
+)
+OF_TEXT = (
+    Metric(name="token F1", better="higher", of=mean_of("f1"), is_share=True),
+    Metric(name="exact match", better="higher", of=mean_of("exact"), is_share=True),
+    Metric(name="ROUGE-L", better="higher", of=mean_of("rouge_l"), is_share=True),
+    Metric(name="words", better=None, of=mean_of("words")),
+    Metric(name="tokens", better=None, of=mean_of("tokens")),
+    Metric(name="cut off", better="lower", of=mean_of("cut_off"), is_share=True),
+    Metric(name="repetition", better="lower", of=mean_of("repetition"), is_share=True),
+    Metric(
+        name="in the question's language", better="higher", of=mean_of("language"), is_share=True
+    ),
+)
+
+EngineOf = Callable[[Policy], AbstractContextManager[tuple[Background, Engine]]]
+
+
+@contextmanager
+def in_process(policy: Policy) -> Iterator[tuple[Background, Engine]]:
+    background = Background()
+    try:
+        yield background, TransformersEngine(policy)
+    finally:
+        background.close()
+
+
+class Answers:
+    def __init__(
+        self,
+        name: str,
+        rows: Sequence[Row],
+        sampling: Sampling,
+        *,
+        thinking: bool | None = None,
+        judge: JudgeConfig | None = None,
+        reward: RewardConfig | None = None,
+        engine_of: EngineOf = in_process,
+    ) -> None:
+        """`thinking` is the candidate's own where it is not given. At temperature 0 it is asked for
+        what is likeliest."""
+        self.name = name
+        self.items = [row.id for row in rows]
+        self._rows, self._sampling, self._thinking = rows, sampling, thinking
+        self._judge, self._reward = judge, reward or RewardConfig()
+        self._engine_of = engine_of
+        if not rows:
+            raise Refusal(f"{name}: no question to ask")
+        item, times = Counter(self.items).most_common(1)[0]
+        if times > 1:
+            raise Refusal(f"{name}: {times} questions are called {item!r}. Give each its own `id`")
+        self._tiers = load_rubric(judge.rubric).labels if judge else ()
+        self.metrics = (*_of_judge(self._tiers), *OF_TEXT)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        judge = self._judge and {n: getattr(self._judge, n) for n in A_VERDICT_DEPENDS_ON}
+        return {
+            "questions": len(self._rows),
+            "sha": hashlib.sha256(repr(self._rows).encode()).hexdigest()[:16],
+            "sampling": asdict(self._sampling),
+            "thinking": self._thinking,
+            "reward": asdict(self._reward),
+            "judge": judge,
+            "rouge-score": version("rouge-score"),
+        }
+
+    def check(self, candidate: Candidate) -> None:
+        check_thinking(candidate.tokenizer, self._data(candidate).thinking)
+        room = candidate.window - self._sampling.max_new_tokens
+        _, too_long = self._prompts(candidate, room)
+        if too_long:
+            raise Refusal(
+                f"{self.name}: {too_long} of {len(self._rows)} questions and an answer of "
+                f"{self._sampling.max_new_tokens} tokens do not fit together into the window of "
+                f"{candidate.window}. Let answers be shorter, or leave these questions out"
+            )
+
+    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
+        prompts, _ = self._prompts(candidate, candidate.window)
+        left = [prompt for prompt in prompts if prompt.row.id not in done]
+        with ExitStack() as opened:
+            background, engine = opened.enter_context(self._engine_of(policy))
+            reward, wait = split_alone(policy.tokenizer, self._reward.family), None
+            if self._judge:
+                judge = opened.enter_context(background.entered(make_judge(self._judge)))
+                reward, wait = judged_by(judge, self._reward, policy.tokenizer)
+            for start in range(0, len(left), AT_ONCE):
+                sampling = replace(self._sampling, seed=self._sampling.seed + start)
+                some = left[start : start + AT_ONCE]
+                for rollout in background.call(
+                    asked(engine, reward, policy.tokenizer, some, sampling, wait)
+                ):
+                    yield self._score(rollout)
+
+    def hold(self, scores: Sequence[Score]) -> None:
+        said = {score.shown["answer"] for score in scores}
+        truths = {score.shown["truth"] for score in scores}
+        if len(scores) >= ENOUGH and len(said) == 1 < len(truths):
+            raise Refusal(
+                f"{self.name}: all {len(scores)} answers are the same, {said.pop()[:80]!r}. Look "
+                "at the chat template, the system prompt and the room for an answer"
+            )
+        faults = mean_of("judge_fault")(scores)
+        if faults is not None and faults > MISSING_SHARE:
+            raise Refusal(
+                f"{self.name}: the judge gave no verdict on {faults:.0%} of the answers. Ask it "
+                "again, or another"
+            )
+
+    def control(self, name: str) -> Iterable[Score]:
+        """The oracle says the truth."""
+        if name != "oracle":
+            raise Refusal(f"{self.name} has no control {name!r}. Known: oracle")
+        return [
+            Score(item=row.id, values=_values(row, row.answer), shown=_shown(row, row.answer))
+            for row in self._rows
+        ]
+
+    def _data(self, candidate: Candidate) -> DataConfig:
+        thinking = candidate.thinking if self._thinking is None else self._thinking
+        return DataConfig(system_prompt=candidate.system_prompt, thinking=thinking)
+
+    def _prompts(self, candidate: Candidate, max_tokens: int) -> tuple[list[Prompt], int]:
+        return to_prompts(self._rows, candidate.tokenizer, self._data(candidate), max_tokens)
+
+    def _score(self, rollout: Rollout) -> Score:
+        row, reward, completion = rollout.prompt.row, rollout.reward, rollout.completion
+        values = _values(row, reward.answer) | {
+            "tokens": len(completion.token_ids),
+            "cut_off": float(completion.finish_reason == "length"),
+        }
+        shown = _shown(row, reward.answer) | {
+            "reasoning": reward.reasoning,
+            "status": reward.status,
+        }
+        if self._judge:
+            values["judge_fault"] = float(reward.value is None)
+            shown |= {"tier": reward.tier, "score": reward.value, "rationale": reward.rationale}
+        if reward.value is not None:
+            values["judge"] = reward.value
+            values |= {f"tier {tier}": float(tier == reward.tier) for tier in self._tiers}
+        return Score(item=row.id, values=values, shown=shown)
+
+
+def _of_judge(tiers: Sequence[str]) -> list[Metric]:
+    if not tiers:
+        return []
+    return [
+        Metric(name="judge's score", better="higher", of=mean_of("judge")),
+        Metric(name="judge's faults", better=None, of=mean_of("judge_fault"), is_share=True),
+        *(
+            Metric(name=f"tier {tier}", better=None, of=mean_of(f"tier {tier}"), is_share=True)
+            for tier in tiers
+        ),
+    ]
+
+
+def _values(row: Row, answer: str) -> dict[str, float]:
+    accepted = (row.answer, *row.aliases)
+    maybe = {
+        "repetition": repetition(answer),
+        "language": in_language(answer, row.question, row.lang),
+    }
+    return {
+        "f1": token_f1(answer, accepted),
+        "exact": exact_match(answer, accepted),
+        "rouge_l": rouge_l(answer, accepted),
+        "words": len(words(answer)),
+        **{name: value for name, value in maybe.items() if value is not None},
+    }
+
+
+def _shown(row: Row, answer: str) -> dict[str, Any]:
+    return {"question": row.question, "truth": row.answer, "answer": answer}
