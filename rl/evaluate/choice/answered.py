@@ -1,0 +1,150 @@
+"""The option that a written answer names, once the reasoning before it is taken off."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rewards.split import split
+from rl.evaluate.choice.describe import Description
+from rl.evaluate.choice.guards import refuse_cut, refuse_one_pick
+from rl.evaluate.choice.questions import LETTERS, Question
+from rl.evaluate.choice.wording import Wording, shown
+from rl.evaluate.task import Candidate, Metric, Score, mean_of
+from rl.policy.load import Policy
+from rl.policy.thinking import check_thinking
+from rl.refusal import Refusal
+from rl.rollout.background import Background
+from rl.rollout.engine import Completion, Sampling
+from rl.rollout.transformers_engine import TransformersEngine
+
+AT_ONCE = 16
+"""Questions between two writings down: so many a killed run may lose."""
+
+_SAID = re.compile(
+    r"(?:answer|option|choice|答案|选项|选)(?:\s+is|\s*[:：]|\s*[是为])?\s*"
+    r"[\[(（【\"'“*_$]*(?:\\boxed\{|\\text\{)*([A-Z])(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}")
+_ALONE = re.compile(r"[\[(（【\"'“*_]*([A-Z])[\])）】\"'”*_]*(?:[.:：、．)]|\s*\Z)")
+
+
+def option_in(answer: str, options: Sequence[str]) -> int | None:
+    """Which one it names: by its letter, or by the text of one of them and no other."""
+    places = {letter: place for place, letter in enumerate(LETTERS[: len(options)])}
+    text = answer.strip()
+    for said in (_BOXED.findall(text), _SAID.findall(text), _ALONE.match(text)):
+        letters = [said.group(1)] if isinstance(said, re.Match) else said or []
+        named = [letter for letter in letters if letter in places]
+        if named:
+            return places[named[-1]]
+    return _only_text_in(text, options)
+
+
+def _only_text_in(text: str, options: Sequence[str]) -> int | None:
+    """An option whose text stands there; one that is part of another's text gives way to it."""
+    said = text.casefold()
+    there = [
+        place
+        for place, option in enumerate(options)
+        if re.search(rf"(?<![A-Za-z0-9]){re.escape(option.casefold())}(?![A-Za-z0-9])", said)
+    ]
+    whole = [
+        place
+        for place in there
+        if not any(
+            options[place].casefold() in options[other].casefold()
+            for other in there
+            if other != place
+        )
+    ]
+    return whole[0] if len(whole) == 1 else None
+
+
+class ByAnswer:
+    metrics = (
+        Metric(name="acc", better="higher", of=mean_of("acc"), is_share=True),
+        Metric(name="extracted", better="higher", of=mean_of("extracted"), is_share=True),
+        Metric(name="cut off", better="lower", of=mean_of("cut_off"), is_share=True),
+        Metric(name="tokens", better=None, of=mean_of("tokens")),
+    )
+
+    def __init__(
+        self,
+        description: Description,
+        rows: Sequence[Question],
+        *,
+        few_shot: int,
+        seed: int,
+        max_new_tokens: int,
+    ) -> None:
+        self._name = description.name
+        self._wording = Wording(description, rows, few_shot=few_shot, seed=seed, by_letter=True)
+        self._sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, seed=seed)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return {"answered by": "a written answer, greedily", "text": self._wording.text}
+
+    def check(self, questions: Sequence[Question], candidate: Candidate) -> None:
+        if not candidate.tokenizer.chat_template:
+            raise Refusal(
+                f"{self._name}:answer: the model has no chat template to be asked in. Measure it "
+                f"by likelihood: {self._name}"
+            )
+        check_thinking(candidate.tokenizer, candidate.thinking)
+        most = self._sampling.max_new_tokens
+        refuse_cut(
+            self._name,
+            {each.item: len(self._prompt(each, candidate)) + most for each in questions},
+            candidate.window,
+        )
+
+    def scores(
+        self, questions: Sequence[Question], policy: Policy, candidate: Candidate
+    ) -> Iterator[Score]:
+        background, engine = Background(), TransformersEngine(policy)
+        try:
+            for start in range(0, len(questions), AT_ONCE):
+                some = questions[start : start + AT_ONCE]
+                prompts = [self._prompt(question, candidate) for question in some]
+                completions = background.call(_all(engine, prompts, self._sampling))
+                for each in completions:
+                    yield _score(some[each.prompt], prompts[each.prompt], each, candidate)
+        finally:
+            background.close()
+
+    def hold(self, name: str, scores: Sequence[Score]) -> None:
+        refuse_one_pick(name, scores)
+
+    def made_up(self, question: Question, pick: int) -> Score:
+        values = {"acc": float(pick == question.gold), "extracted": 1.0}
+        return Score(item=question.item, values=values, shown=shown(question, pick))
+
+    def _prompt(self, question: Question, candidate: Candidate) -> list[int]:
+        prompt = self._wording.prompt(question, candidate)
+        return candidate.tokenizer.encode(prompt, add_special_tokens=False)
+
+
+async def _all(
+    engine: TransformersEngine, prompts: Sequence[list[int]], sampling: Sampling
+) -> list[Completion]:
+    return [completion async for completion in engine.stream(prompts, sampling)]
+
+
+def _score(
+    question: Question, prompt: Sequence[int], completion: Completion, candidate: Candidate
+) -> Score:
+    parts = split(prompt, completion.token_ids, candidate.tokenizer, completion.finish_reason)
+    pick = option_in(parts.answer, question.options)
+    return Score(
+        item=question.item,
+        values={
+            "acc": float(pick == question.gold),
+            "extracted": float(pick is not None),
+            "cut_off": float(completion.finish_reason == "length"),
+            "tokens": len(completion.token_ids),
+        },
+        shown=shown(question, pick)
+        | {"answer": parts.answer, "reasoning": parts.reasoning, "status": parts.status},
+    )
