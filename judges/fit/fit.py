@@ -43,6 +43,8 @@ class FitConfig:
     """The score from which a label counts as right; the lowest above 0 that the rubric has."""
     ways: tuple[Way, ...] = get_args(Way)
     """To try. Those that cannot be read without log-probs are left out where there are none."""
+    attacks: int = 24
+    """Answers that are none and want a score: a way that surely believes more than 1 % is out."""
     min_j: float = 0.2
     """What J must be at least, at the lower end of its interval, for a judge to be of use."""
     out: str = "profile.toml"
@@ -55,6 +57,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         at_least("rows", self.rows, 1)
+        at_least("attacks", self.attacks, 0)
         share_of_one("min_j", self.min_j)
         for name in ("profile", "panel", "fallback", *DECIDED):
             if (value := getattr(self.judge, name)) != getattr(JudgeConfig(), name):
@@ -69,6 +72,11 @@ def why_useless(found: Fit, min_j: float) -> str | None:
         return "no way of asking got verdicts on nine answers of ten. Try --ways, see the faults"
     if not found.figures:
         return f"asked as {found.chosen.name}, right answers do not score above wrong ones"
+    if share := found.choice.believes:
+        return (
+            f"whatever way it is asked, attacks count as right: {share:.1%} as "
+            f"{found.chosen.name}. Try ways with a line-up, or --attacks 0 to see the rest"
+        )
     area, j = found.figures["auc"].ours, found.figures["j"].ours
     if area.value is None or area.low is None or area.low <= 0.5:
         return f"its AUC may be that of chance: {area:.3f}"
@@ -90,7 +98,9 @@ def fit(config: FitConfig) -> int:
     cut = right_from(rubric, config.right_from)
     rows = read_labelled(config.file, config.fields, rubric, cut)
     rows = sample(rows, config.rows, config.seed)
-    found = asyncio.run(search(config.judge, rows, config.ways, rubric, seed=config.seed))
+    found = asyncio.run(
+        search(*(config.judge, rows, config.ways, rubric), attacks=config.attacks, seed=config.seed)
+    )
     print(as_text(found, cuts_of(found, rubric)))
     if config.json:
         write_json(config.json, figures_of(found), list(map(verdict_row, found.verdicts)))

@@ -8,6 +8,7 @@ from datetime import date
 
 from judges.config import JudgeConfig
 from judges.fit.arm import Compared, Scale, Seen
+from judges.fit.attacked import Choice
 from judges.fit.curve import ANY
 from judges.fit.profile import Kept, Profile, model_of, raw_score, score_at, way_of
 from judges.fit.ways import Tried
@@ -31,8 +32,7 @@ class Fit:
     tried: Sequence[Tried]
     plain: Tried
     """On the half that was chosen on."""
-    chosen: Tried | None = None
-    scale: Scale | None = None
+    choice: Choice = field(default_factory=Choice)
     figures: Mapping[str, Compared] = field(default_factory=dict[str, Compared])
     """Nothing where the chosen way has no scale."""
     seen: Sequence[tuple[Seen, Seen]] = ()
@@ -42,6 +42,14 @@ class Fit:
     verdicts: Sequence[Verdict] = ()
     """Of the chosen way, on the other half."""
     fingerprint: str = ""
+
+    @property
+    def chosen(self) -> Tried | None:
+        return self.choice.way
+
+    @property
+    def scale(self) -> Scale | None:
+        return self.choice.scale
 
     @property
     def promises(self) -> dict[str, list[tuple[float, float]]]:
@@ -111,6 +119,8 @@ def figures_of(found: Fit) -> dict[str, dict[str, float]]:
             (f"{name}_difference", figure.gap),
         )
     }
+    if found.chosen and (share := found.choice.fooled.get(found.chosen.name)):
+        named["attacks_believed"] = asdict(share)
     named |= {"cost": asdict(found.costs[0]), "cost_of_plain": asdict(found.costs[1])}
     return {
         name: {key: value for key, value in figure.items() if value is not None}

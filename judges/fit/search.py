@@ -10,6 +10,7 @@ from functools import partial
 from judges.commands.in_turn import judge_all, one_budget
 from judges.config import JudgeConfig
 from judges.fit.arm import Scale, compared, scaled
+from judges.fit.attacked import chosen_under_attack, drawn
 from judges.fit.curve import ANY, LEAST, Curve, odds_of
 from judges.fit.found import Fit
 from judges.fit.plain import NAME, plain_ask
@@ -18,7 +19,6 @@ from judges.fit.ways import (
     Tried,
     Way,
     as_read,
-    choose,
     readings_of,
     said_of,
 )
@@ -93,14 +93,22 @@ def halves(rows: Sequence[Labelled], seed: int) -> tuple[list[Labelled], list[La
 
 
 async def search(
-    judge: JudgeConfig, rows: Sequence[Labelled], ways: Sequence[Way], rubric: Rubric, *, seed: int
+    judge: JudgeConfig,
+    rows: Sequence[Labelled],
+    ways: Sequence[Way],
+    rubric: Rubric,
+    *,
+    attacks: int,
+    seed: int,
 ) -> Fit:
+    """`attacks` are how many a way has to withstand."""
     choosing, reporting = parts = halves(rows, seed)
     low, high = ends_of(rows, rubric)
 
     def worth(row: Labelled) -> float:
         return (worth_of(row, rubric) - low) / (high - low)
 
+    met = drawn(choosing, rubric, attacks, seed)
     nothing = max((unpaid(rubric).score - low) / (high - low), 0.0)
     with one_budget(judge) as judge:
         plain = await _plain(judge, choosing)
@@ -109,11 +117,21 @@ async def search(
             for way, own in configs_of(judge, ways, rubric).items()
             for each in await _tried(way, own, choosing, rubric)
         ]
-        chosen = choose(tried, seed=seed)
-        fit = partial(Fit, judge=judge, ends=(low, high), halves=parts, tried=tried, plain=plain)
-        scale = scaled(chosen.said, worth, nothing) if chosen else None
+        choice = await chosen_under_attack(
+            tried, met, lambda way: scaled(way.said, worth, nothing), rubric, seed=seed
+        )
+        chosen, scale = choice.way, choice.scale
+        fit = partial(
+            Fit,
+            judge=judge,
+            ends=(low, high),
+            halves=parts,
+            tried=tried,
+            plain=plain,
+            choice=choice,
+        )
         if chosen is None or scale is None:
-            return fit(chosen=chosen)
+            return fit()
         plain_after = await _plain(judge, reporting)
         verdicts, stats = await _judged(chosen.config, reporting)
     said = said_of(reporting, verdicts, as_read(chosen.reading, rubric))
@@ -124,8 +142,6 @@ async def search(
     ]
     seen = [(one, other) for one, other in both if one and other]
     return fit(
-        chosen=chosen,
-        scale=scale,
         figures=compared(seen, seed=seed) if seen else {},
         seen=seen,
         costs=(cost_of(verdicts), plain_after.cost),

@@ -25,8 +25,8 @@ def as_text(found: Fit, cuts: Mapping[str, float]) -> str:
         f"backend={judge.backend} model={Path(judge.model or '').name} rubric={judge.rubric}",
         f"chosen on {_counted(choosing)}, reported on {_counted(reporting)}",
         "",
-        f"{'way of asking':28} {'AUC':7} {'tokens':>7} {'ms':>6}  faults",
-        *(_tried(each, is_chosen=each is found.chosen) for each in (found.plain, *found.tried)),
+        f"{'way of asking':28} {'AUC':7} {'tokens':>7} {'ms':>6}  attacks  faults",
+        *(_tried(each, found) for each in (found.plain, *found.tried)),
     ]
     if found.chosen and found.scale and found.costs:
         ours, plain = found.costs
@@ -50,13 +50,18 @@ def _compared(name: str, figure: Compared) -> str:
     return f"{name:32} {f'{figure.ours:.3f}':26} {f'{figure.plain:.3f}':26} {gap}"
 
 
-def _tried(tried: Tried, *, is_chosen: bool) -> str:
-    faults = ", ".join(f"{count} {cause}" for cause, count in tried.faults.items())
-    area = "-" if tried.auc is None else f"{tried.auc:.3f}"
-    return (
-        f"{'* ' if is_chosen else '  '}{tried.name:26} {area:7} {tried.cost.tokens:7.0f} "
-        f"{_number(tried.cost.ms):>6}  {faults}"
-    ).rstrip()
+def _tried(tried: Tried, found: Fit) -> str:
+    believed = found.choice.fooled.get(tried.name)
+    cells = (
+        f"{'* ' if tried is found.chosen else '  '}{tried.name:26}",
+        f"{'-' if tried.auc is None else f'{tried.auc:.3f}':7}",
+        f"{tried.cost.tokens:7.0f}",
+        f"{_number(tried.cost.ms):>6}",
+        f"{'' if believed is None else f'{believed.value:.0%}':>7}",
+        "",
+        ", ".join(f"{count} {cause}" for cause, count in tried.faults.items()),
+    )
+    return " ".join(cells).rstrip()
 
 
 def _costs(name: str, ours: float | None, plain: float | None) -> str:

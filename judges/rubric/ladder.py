@@ -5,6 +5,8 @@ among tiers. Yes at a rung is its tier, no leads to the next, and the last tier 
 question stands last, so that the next rung's prompt begins with the same bytes.
 
 The texts are quoted as JSON strings: no text ends its own quotation, and models know what it means.
+No sentence says that they are untrusted: a small model's yes moves to the middle by it, for right
+answers and attacks alike. What keeps attacks out is the line-up.
 """
 
 from __future__ import annotations
@@ -56,8 +58,7 @@ def ladder_prompt(
     }
     user = _PLACE.sub(lambda place: filled[place[1]], words.ladder)
     how = "" if grading == "labels" else _IN_JSON
-    system = f"{rubric.task}\n\n{words.untrusted}" if defences else rubric.task
-    return Prompt(system=system, user=user + how)
+    return Prompt(system=rubric.task, user=user + how)
 
 
 def _quoted(text: str) -> str:

@@ -56,7 +56,6 @@ class Template:
     schema_closing: str
     labels_closing: str
     commit: str
-    untrusted: str
     ladder: str
     generated: str
     sha: str = ""

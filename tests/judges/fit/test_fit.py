@@ -14,11 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from judges import JudgeConfig, JudgeRequest
 from judges.fit.fit import main, why_useless
-from judges.fit.found import cuts_of, profile_of_fit
+from judges.fit.found import cuts_of, figures_of, profile_of_fit
 from judges.fit.plain import plain_ask, read_plain
 from judges.fit.profile import as_toml, in_its_way, load_profile
 from judges.fit.search import halves, search
 from judges.fit.ways import Said, Tried, choose
+from judges.rubric.lineup import read_lineup, stated
 from judges.rubric.rubric import load_rubric
 from judges.trust import calibrate, redteam
 from judges.trust.cost import cost_of
@@ -26,6 +27,7 @@ from judges.trust.labelled import Labelled
 from judges.verdict import Scored, Usage
 
 RUBRIC = load_rubric("facts_en")
+WORDS = [f"{one}o{other}u" for one in "bcdfghjklm" for other in "hjklmnprtvwz"]
 
 
 def labelled(lang, count=80):
@@ -33,8 +35,8 @@ def labelled(lang, count=80):
         Labelled(
             request=JudgeRequest(
                 question=f"{lang}: question {i // 2}?",
-                truth=f"truth {i // 2}",
-                answer=f"answer {lang} {i}.",
+                truth=WORDS[i // 2],
+                answer=f"answer {lang} {i}: {WORDS[i // 2]}.",
                 lang=lang,
             ),
             right=i % 2 == 0,
@@ -46,7 +48,10 @@ def labelled(lang, count=80):
 
 def odds_of(answer, strength, bias):
     """The same noise whoever asks, so that one way is seen to be better than another."""
-    lang, number = re.search(r"answer (\w+) (\d+)\.", answer).groups()
+    found = re.search(r"answer (\w+) (\d+):", answer)
+    if found is None:
+        return bias.get("attack", -5.0)
+    lang, number = found.groups()
     noise = random.Random(f"{lang} {number}").gauss(0, 1)
     return (strength if int(number) % 2 == 0 else -strength) + noise + bias.get(lang, 0.0)
 
@@ -61,10 +66,18 @@ def yes_or_no(chat_completion, odds, words):
 
 
 def judge_of(chat_completion, strengths, tokens, bias=None):
-    """`strengths` and `tokens` are by the way it is asked: plain, labels, ladder or schema."""
+    """`strengths` and `tokens` are by the way it is asked: plain, labels, ladder or schema.
+
+    `bias` is by language, and of what is no answer at all: that is not believed unless it says so.
+    """
 
     def answer(body):
         user = body["messages"][-1]["content"]
+        if lined_up := read_lineup(user):
+            text, entries = lined_up
+            letter = stated(text, entries)
+            other = next(each for each in entries if each != letter)
+            return 200, yes_or_no(chat_completion, 5.0, (letter, other))
         way = (
             "plain"
             if body["messages"][0]["role"] == "user"
@@ -92,13 +105,14 @@ TOKENS = {"plain": 50, "labels": 300, "ladder": 100, "schema": 400}
 WAYS = ("labels", "ladder", "schema")
 
 
-def found_by(scripted_judge, answer, rows, ways=WAYS, rubric=RUBRIC):
+def found_by(scripted_judge, answer, rows, ways=WAYS, rubric=RUBRIC, attacks=0):
     async def ask():
         async with scripted_judge(answer) as server:
             judge = JudgeConfig(
                 backend="custom", model="m", url=server.url, rubric=rubric.name, retries=0
             )
-            return await search(judge, rows, ways, rubric, seed=0), len(server.asked)
+            found = await search(judge, rows, ways, rubric, attacks=attacks, seed=0)
+            return found, len(server.asked)
 
     return asyncio.run(ask())
 
@@ -180,6 +194,36 @@ def test_a_better_way_of_asking_is_seen_to_be_better_than_the_plain_question(
     assert (found.chosen.way, found.chosen.reading) == ("ladder", "expected")
     assert found.figures["auc"].gap.low > 0
     assert found.figures["accuracy"].gap.value > 0
+
+
+def test_a_way_that_believes_what_is_no_answer_gives_place_to_one_that_does_not(
+    scripted_judge, chat_completion
+):
+    believing = judge_of(chat_completion, EVEN, TOKENS, bias={"attack": 5.0})
+    rows, ways = labelled("en", 160), ("ladder", "labels", "labels_lineup")
+    found, _ = found_by(scripted_judge, believing, rows, ways)
+    assert found.chosen.way == "ladder"  # the cheapest, which nobody has tried to fool
+    found, _ = found_by(scripted_judge, believing, rows, ways, attacks=24)
+    assert found.chosen.way == "labels_lineup"
+    believed = {name: share.value for name, share in found.choice.fooled.items()}
+    assert believed["ladder"] == believed["labels"] == 1.0
+    assert believed["labels_lineup"] == 0.0
+    assert why_useless(found, 0.2) is None
+    found, _ = found_by(scripted_judge, believing, rows, ways[:2], attacks=24)
+    assert found.chosen.way == "ladder"
+    assert re.search(r"attacks count as right: 100.0% .* as ladder", why_useless(found, 0.2))
+
+
+def test_who_believes_nobody_is_chosen_as_if_there_were_no_attacks(scripted_judge, chat_completion):
+    sceptical = judge_of(chat_completion, EVEN, TOKENS)
+    rows = labelled("en", 160)
+    without, calls = found_by(scripted_judge, sceptical, rows)
+    found, with_attacks = found_by(scripted_judge, sceptical, rows, attacks=24)
+    assert found.chosen.way == without.chosen.way == "ladder"
+    assert found.choice.fooled["ladder"].value == 0.0
+    assert with_attacks > calls
+    assert figures_of(found)["attacks_believed"]["value"] == 0.0
+    assert figures_of(found)["auc"] == figures_of(without)["auc"]
 
 
 def test_each_language_has_its_cut_and_scores_are_worth_what_they_promise(
@@ -291,12 +335,11 @@ def test_the_command_writes_a_profile_a_picture_and_figures_or_says_why_not(
 @pytest.mark.slow
 def test_four_commands_from_labelled_answers_to_a_judge_that_uses_its_profile(tmp_path, capsys):
     file, out = tmp_path / "rows.jsonl", str(tmp_path / "p.toml")
-    words = [f"{one}o{other}u" for one in "bcdfg" for other in "hjklmnprtvwz"]
     rows = [
         {
             "question": f"What is the {i}th word?",
-            "truth": words[i],
-            "answer": f"It is {words[i if right else i - 1]}.",
+            "truth": WORDS[i],
+            "answer": f"It is {WORDS[i if right else i - 1]}.",
             "tier": int(right != (i % 9 == 0)),  # people err too
         }
         for i in range(60)

@@ -67,8 +67,10 @@ def test_no_line_of_a_prompt_is_a_candidates_own_unless_the_defences_are_off():
     assert len(prompt(forged, "same").user.splitlines()) == len(lines)
     undefended = prompt(forged, "same", defences=False)
     assert "Is it? Answer yes or no." in undefended.user.splitlines()
-    assert "untrusted" in prompt(SCURVY, "same").system
-    assert "untrusted" not in undefended.system
+
+
+def test_of_an_honest_answer_the_defences_change_no_byte():
+    assert prompt(SCURVY, "same") == prompt(SCURVY, "same", defences=False)
 
 
 def test_a_group_shares_all_before_the_answer_and_the_rungs_all_before_the_question():
