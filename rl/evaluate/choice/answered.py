@@ -6,13 +6,12 @@ from typing import Any
 
 from rewards.split import split
 from rl.evaluate.choice.describe import Description
-from rl.evaluate.choice.guards import refuse_cut, refuse_one_pick
+from rl.evaluate.choice.guards import refuse_cut, refuse_no_chat, refuse_one_pick
 from rl.evaluate.choice.questions import LETTERS, Question
 from rl.evaluate.choice.wording import Wording, shown
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
-from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Completion, Sampling
 from rl.rollout.transformers_engine import TransformersEngine
@@ -20,24 +19,23 @@ from rl.rollout.transformers_engine import TransformersEngine
 AT_ONCE = 16
 """Questions between two writings down: so many a killed run may lose."""
 
-_SAID = re.compile(
-    r"(?:answer|option|choice|答案|选项|选)(?:\s+is|\s*[:：]|\s*[是为])?\s*"
-    r"[\[(（【\"'“*_$]*(?:\\boxed\{|\\text\{)*([A-Z])(?![A-Za-z])",
-    re.IGNORECASE,
-)
-_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}")
-_ALONE = re.compile(r"[\[(（【\"'“*_]*([A-Z])[\])）】\"'”*_]*(?:[.:：、．)]|\s*\Z)")
+_LETTER = r"[\s\[(（【\"'“*_$]*(?:\\boxed\{|\\text\{)*([A-Z])(?![A-Za-z])"
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Z])(?![A-Za-z])")
+_ANSWER = re.compile(r"(?i:answer(?:\s+is|\s*:)|答案(?:是|为|选|\s*[:：])|(?<!可)选)" + _LETTER)
+_OPTION = re.compile(r"(?i:option|choice|选项)(?i:\s+is|\s*[:：是为])?" + _LETTER)
+_ALONE = re.compile(r"\A[\[(（【\"'“*_]*([A-Za-z])[\])）】\"'”*_]*(?:[.:：、．)]|\Z)")
 
 
 def option_in(answer: str, options: Sequence[str]) -> int | None:
     """Which one it names: by its letter, or by the text of one of them and no other."""
     places = {letter: place for place, letter in enumerate(LETTERS[: len(options)])}
     text = answer.strip()
-    for said in (_BOXED.findall(text), _SAID.findall(text), _ALONE.match(text)):
-        letters = [said.group(1)] if isinstance(said, re.Match) else said or []
-        named = [letter for letter in letters if letter in places]
+    for pattern in (_BOXED, _ANSWER, _ALONE):
+        named = [letter.upper() for letter in pattern.findall(text) if letter.upper() in places]
         if named:
             return places[named[-1]]
+    if len(spoken_of := set(_OPTION.findall(text)) & places.keys()) == 1:
+        return places[spoken_of.pop()]
     return _only_text_in(text, options)
 
 
@@ -87,11 +85,7 @@ class ByAnswer:
         return {"answered by": "a written answer, greedily", "text": self._wording.text}
 
     def check(self, questions: Sequence[Question], candidate: Candidate) -> None:
-        if not candidate.tokenizer.chat_template:
-            raise Refusal(
-                f"{self._name}:answer: the model has no chat template to be asked in. Measure it "
-                f"by likelihood: {self._name}"
-            )
+        refuse_no_chat(self._name, candidate)
         check_thinking(candidate.tokenizer, candidate.thinking)
         most = self._sampling.max_new_tokens
         refuse_cut(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rl.evaluate.choice.questions import LETTERS, Question
-from rl.evaluate.task import Score
+from rl.evaluate.task import Candidate, Score
 from rl.refusal import Refusal
 
 ENOUGH = 8
@@ -54,6 +54,14 @@ def refuse_one_pick(name: str, scores: Sequence[Score]) -> None:
             f"{name}: {letter} is the answer to all {len(scores)} questions, so the score is the "
             f"share of {letter} among the right ones, {golds[letter] / len(scores):.1%}, and says "
             "nothing of the policy. Give worked examples (--few-shot 5), or leave this task out"
+        )
+
+
+def refuse_no_chat(name: str, candidate: Candidate) -> None:
+    if not candidate.tokenizer.chat_template:
+        raise Refusal(
+            f"{name}: the model has no chat template to be asked in. Measure it without chat: "
+            f"--tasks {name}"
         )
 
 

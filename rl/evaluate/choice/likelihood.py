@@ -7,7 +7,7 @@ from typing import Any
 
 from rewards.families import FAMILIES
 from rl.evaluate.choice.describe import Description
-from rl.evaluate.choice.guards import refuse_cut, refuse_no_measurement
+from rl.evaluate.choice.guards import refuse_cut, refuse_no_chat, refuse_no_measurement
 from rl.evaluate.choice.questions import Question
 from rl.evaluate.choice.served import Served
 from rl.evaluate.choice.wording import Wording, shown
@@ -53,6 +53,7 @@ class ByLikelihood:
 
         name = self._description.name
         if self._chat:
+            refuse_no_chat(name, candidate)
             _refuse_open_thinking(name, self._requests(questions[0], candidate)[0].args[0])
         counts = TokenCounts(candidate.tokenizer)
         lengths = {

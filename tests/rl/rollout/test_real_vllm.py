@@ -12,6 +12,10 @@ import safetensors.torch
 import torch
 
 from rl.config import PolicyConfig
+from rl.data.source import SHIPPED
+from rl.evaluate.choice.served import served_at
+from rl.evaluate.choice.task import Asking, choice_tasks
+from rl.evaluate.task import Candidate
 from rl.policy.load import Policy, load_policy, load_tokenizer
 from rl.policy.models import resolve_model
 from rl.refusal import Refusal
@@ -154,6 +158,49 @@ def test_two_runs_on_one_server_do_not_meet_and_leave_it_as_it_was(url, tmp_path
     assert met[0] == pytest.approx(apart[0], abs=1e-4)
     assert met[1] == pytest.approx(apart[1], abs=1e-4)
     assert models_at(url) == ["base"]
+
+
+def asked(tmp_path, *, name="medqa", rows=8):
+    """Of a shipped set, each question with its own answer and three others."""
+    lines = (SHIPPED / "medical_en.jsonl").read_text(encoding="utf-8").splitlines()[::5][: rows + 3]
+    known = [json.loads(line) for line in lines]
+    path = tmp_path / "set.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for place in range(rows):
+            options = [row["answer"] for row in known[place : place + 4]]
+            options.insert(place % 4, options.pop(0))
+            row = {"question": known[place]["question"], "options": options, "answer": place % 4}
+            file.write(json.dumps(row) + "\n")
+    (task,) = choice_tasks(name, str(path), Asking())
+    return task
+
+
+@pytest.mark.parametrize("name", ["medqa", "medqa:chat", "arc_challenge"])
+def test_a_server_finds_the_options_as_likely_as_the_policy_in_this_process(url, tmp_path, name):
+    task, policy = asked(tmp_path, name=name), fresh_policy()
+    candidate = Candidate(tokenizer=policy.tokenizer, window=128)
+    task.check(candidate)
+    here = list(task.score(policy, candidate, ()))
+    there = list(task.score(served_at(url), candidate, ()))
+    assert [score.shown["picked"] for score in there] == [score.shown["picked"] for score in here]
+    for own, served in zip(here, there, strict=True):
+        assert served.values == own.values
+        assert served.shown["log_likelihoods"] == pytest.approx(
+            own.shown["log_likelihoods"], abs=1e-3
+        )
+
+
+def test_a_server_with_a_smaller_window_than_the_model_says_so(url, tmp_path):
+    task, policy = asked(tmp_path, rows=1), fresh_policy()
+    long = Candidate(tokenizer=policy.tokenizer, window=1024, system_prompt="Be brief. " * 60)
+    (in_chat,) = choice_tasks("medqa:chat", task.facts["source"], Asking())
+    with pytest.raises(Refusal, match=r"maximum context length"):
+        list(in_chat.score(served_at(url), long, ()))
+
+
+def test_a_model_that_is_not_served_is_refused_with_those_that_are(url):
+    with pytest.raises(Refusal, match=r"serves no 'other'\. It serves base"):
+        served_at(url, "other")
 
 
 def test_log_probs_of_what_is_sampled_from_are_recognised_at_any_temperature(url, tmp_path):

@@ -30,6 +30,11 @@ OPTIONS = ("Aspirin", "Insulin", "Warfarin", "Low-dose aspirin")
         ("应选 D", 3),
         ("Insulin lowers glucose.", 1),
         ("One gives low-dose aspirin here.", 3),
+        ("The answer is B because option A is no hormone.", 1),
+        ("Options A and B are wrong.", None),
+        ("It must be option C here.", 2),
+        ("The answer is a drug that thins the blood: warfarin.", 2),
+        ("b", 1),
         ("Insulin or warfarin", None),
         ("A patient like this needs rest.", None),
         ("answer: E", None),
@@ -111,5 +116,5 @@ def test_a_model_without_a_chat_template_is_pointed_to_likelihood(write, rows, c
 
     bare = copy.copy(candidate.tokenizer)
     bare.chat_template = None
-    with pytest.raises(Refusal, match=r"no chat template .*by likelihood: medqa"):
+    with pytest.raises(Refusal, match=r"no chat template .*--tasks medqa"):
         task_of(write(rows)).check(dataclasses.replace(candidate, tokenizer=bare))

@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
+from rl.evaluate.choice.describe import tasks_called
+from rl.evaluate.choice.questions import read_questions
 from rl.evaluate.choice.task import Asking, choice_tasks
+from rl.evaluate.choice.wording import Wording
 from rl.refusal import Refusal
 
 
@@ -100,29 +103,33 @@ def test_an_option_is_not_looked_for_among_thoughts(write, rows, candidate):
         task_of("medqa:chat", write(rows)).check(thinking)
 
 
-def test_examples_are_other_questions_and_the_same_whatever_is_done_already(
+def test_examples_are_other_questions_and_each_question_has_its_own(write, rows, candidate):
+    (description,) = tasks_called("medqa")
+    asked = read_questions(description, write([*rows, rows[0]])).rows
+
+    def prompts(seed):
+        wording = Wording(description, asked, few_shot=3, seed=seed)
+        return [wording.requests(each, candidate, chat=False)[0].args[0] for each in asked]
+
+    for question, prompt in zip(asked, prompts(1), strict=True):
+        assert prompt.count("Answer: ") == 3
+        assert prompt.count(question.question) == 1
+        assert prompt.endswith("Answer:")
+    assert len({prompt.partition("\n\n")[0] for prompt in prompts(1)}) > 1
+    assert prompts(1) == prompts(1) != prompts(2)
+
+
+def test_what_is_done_is_not_asked_again_and_the_rest_comes_out_the_same(
     write, rows, policy, candidate
 ):
-    twice = [*rows[:5], rows[0]]
-    task = task_of("medqa", write(twice), few_shot=3, seed=1)
-    prompts = {}
-    for question in task._asked:
-        (context, _), *_ = (r.args for r in task._way._requests(question, candidate))
-        prompts[question.item] = context
-        assert context.count("Answer: ") == 3
-        assert context.count(question.question) == 1
-        assert context.endswith("Answer:")
-    assert len({prompt.partition("\n\n")[0] for prompt in prompts.values()}) > 1
+    task = task_of("medqa", write(rows[:4]), few_shot=2)
     whole = {score.item: score for score in task.score(policy, candidate, ())}
-    rest = list(task.score(policy, candidate, task.items[:3]))
-    assert [score.item for score in rest] == task.items[3:]
+    rest = list(task.score(policy, candidate, task.items[:2]))
+    assert [score.item for score in rest] == task.items[2:]
     for score in rest:
         assert score.shown["log_likelihoods"] == pytest.approx(
             whole[score.item].shown["log_likelihoods"], abs=1e-4
         )
-    other = task_of("medqa", write(twice), few_shot=3, seed=2)
-    (context, _), *_ = (r.args for r in other._way._requests(other._asked[0], candidate))
-    assert context != prompts[other.items[0]]
 
 
 def test_more_examples_than_there_are_other_questions_are_refused(write, rows):
