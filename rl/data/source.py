@@ -111,9 +111,10 @@ def _from_hub(name: str, config: DataConfig, flag: str) -> list[Record]:
         rows = datasets.load_dataset(name, config.subset, split=config.split or "train")
     except (OSError, ValueError, HfHubHTTPError) as error:
         said = str(error).strip().splitlines()[0]
+        settings = ", at --data.subset and --data.split" if flag.startswith("--data") else ""
         raise Refusal(
             f"{flag} {_of_hub(name, config)} cannot be had from the hub ({said}). Look at its "
-            "name, at --data.subset and --data.split and at the network, or give a file"
+            f"name{settings} and at the network, or give a file"
         ) from None
     return _numbered(rows)
 

@@ -8,10 +8,12 @@ from rewards.split import split
 from rl.evaluate.choice.describe import Description
 from rl.evaluate.choice.guards import refuse_cut, refuse_no_chat, refuse_one_pick
 from rl.evaluate.choice.questions import LETTERS, Question
+from rl.evaluate.choice.served import Served
 from rl.evaluate.choice.wording import Wording, shown
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
+from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Completion, Sampling
 from rl.rollout.transformers_engine import TransformersEngine
@@ -82,7 +84,12 @@ class ByAnswer:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"answered by": "a written answer, greedily", "text": self._wording.text}
+        return {
+            "answered by": "a written answer, greedily",
+            "max_new_tokens": self._sampling.max_new_tokens,
+            **self._wording.examples,
+            "text": self._wording.text,
+        }
 
     def check(self, questions: Sequence[Question], candidate: Candidate) -> None:
         refuse_no_chat(self._name, candidate)
@@ -95,8 +102,13 @@ class ByAnswer:
         )
 
     def scores(
-        self, questions: Sequence[Question], policy: Policy, candidate: Candidate
+        self, questions: Sequence[Question], policy: Policy | Served, candidate: Candidate
     ) -> Iterator[Score]:
+        if isinstance(policy, Served):
+            raise Refusal(
+                f"{self._name}:answer: a server is asked how likely options are, and not for "
+                f"written answers. Measure {self._name} there, or load the policy here"
+            )
         background, engine = Background(), TransformersEngine(policy)
         try:
             for start in range(0, len(questions), AT_ONCE):

@@ -43,6 +43,7 @@ class ByLikelihood:
         return {
             "answered by": "the likeliest option",
             "chat": self._chat,
+            **self._wording.examples,
             "preface": self._description.preface,
             "text": self._description.text,
             "lm_eval": version("lm_eval"),

@@ -60,9 +60,9 @@ class _LeftOut(Exception):
 
 def read_questions(description: Description, file: str | None = None) -> Questions:
     """Of the hub, or of a file in its place."""
-    name, flag = file or description.hub, "--tasks"
-    config = DataConfig()
+    name, flag, config = file or description.hub, "--tasks", DataConfig()
     if is_hub_id(name):
+        flag = f"--tasks {description.name}:"
         config = DataConfig(subset=description.subset, split=description.split)
     source = read_source(name, config, flag=flag)
     fields_of = _fields_of(source, description)
@@ -101,15 +101,12 @@ def _fields_of(source: Source, description: Description) -> Fields:
 
     environment = SandboxedEnvironment()
     environment.filters["unbracketed"] = _unbracketed
-    named = {
-        column
-        for expression in description.columns.values()
-        for column in jinja2.meta.find_undeclared_variables(
-            environment.parse(f"{{{{ {expression} }}}}")
-        )
+    columns_of = {
+        ours: jinja2.meta.find_undeclared_variables(environment.parse(f"{{{{ {expression} }}}}"))
+        for ours, expression in description.columns.items()
     }
     has = {column for record in source.records for column in record.values}
-    if not named or not named <= has:
+    if not columns_of or not set().union(*columns_of.values()) <= has:
         return lambda values: values
     compiled = {
         ours: environment.compile_expression(expression)
@@ -117,9 +114,16 @@ def _fields_of(source: Source, description: Description) -> Fields:
     }
 
     def fields(values: Mapping[str, Any]) -> Mapping[str, Any]:
-        if lost := sorted(column for column in named if values.get(column) is None):
-            raise _Fault(f"{lost[0]!r} is missing")
-        return {**values} | {ours: read(**values) for ours, read in compiled.items()}
+        for ours, columns in columns_of.items():
+            lost = sorted(column for column in columns if values.get(column) is None)
+            if lost and ours != "options":
+                raise _Fault(f"{lost[0]!r} is missing")
+        try:
+            return {**values} | {ours: read(**values) for ours, read in compiled.items()}
+        except (ValueError, TypeError, jinja2.UndefinedError) as error:
+            raise _Fault(
+                f"its columns do not read as those of {description.hub} ({error})"
+            ) from None
 
     return fields
 
@@ -178,7 +182,7 @@ def _options(values: Mapping[str, Any], description: Description) -> dict[str, s
         raise _Fault("'options' must be a list, or texts by their letters")
     if not 2 <= len(given) <= len(LETTERS):
         raise _Fault(f"'options' has {len(given)}: 2 to {len(LETTERS)} are wanted")
-    return {key: str(value).strip() for key, value in named.items()}
+    return {key: "" if value is None else str(value).strip() for key, value in named.items()}
 
 
 def _gold(answer: Any, options: Mapping[str, str]) -> int:

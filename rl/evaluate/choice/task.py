@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rl.evaluate.choice.answered import ByAnswer
-from rl.evaluate.choice.describe import Description, choice_names, tasks_called
+from rl.evaluate.choice.describe import Description, tasks_called
 from rl.evaluate.choice.guards import refuse_one_gold
 from rl.evaluate.choice.likelihood import ByLikelihood
 from rl.evaluate.choice.questions import Question, Questions, read_questions
+from rl.evaluate.choice.served import Served
 from rl.evaluate.task import Candidate, Metric, Score
 from rl.names import did_you_mean
 from rl.policy.load import Policy
@@ -38,19 +39,15 @@ class Way(Protocol):
     def facts(self) -> Mapping[str, Any]: ...
     def check(self, questions: Sequence[Question], candidate: Candidate) -> None: ...
     def scores(
-        self, questions: Sequence[Question], policy: Policy, candidate: Candidate
+        self, questions: Sequence[Question], policy: Policy | Served, candidate: Candidate
     ) -> Iterator[Score]: ...
     def hold(self, name: str, scores: Sequence[Score]) -> None: ...
     def made_up(self, question: Question, pick: int) -> Score: ...
 
 
-def names_of_choices() -> list[str]:
-    """What `choice_tasks` answers to: medqa, medqa:chat, medqa:answer, mmlu, ..."""
-    return [f"{name}:{way}" if way else name for name in choice_names() for way in WAYS]
-
-
 def choice_tasks(name: str, file: str | None, asking: Asking) -> list["ChoiceTask"]:
-    """A set has one task, or one for each subject; a file stands for the hub's rows of one."""
+    """By a name such as medqa, medqa:chat or medqa:answer. A set has one task, or one for each
+    subject; a file stands for the hub's rows of one."""
     called, _, way = name.partition(":")
     if way not in WAYS:
         raise Refusal(f"--tasks {name}: no such way to ask{did_you_mean(way, WAYS[1:])}")
@@ -69,13 +66,13 @@ def _task(description: Description, way: str, file: str | None, asking: Asking) 
     refuse_one_gold(description.name, questions.source, questions.rows)
     rows = questions.rows
     settings: Any = {"few_shot": asking.few_shot, "seed": asking.seed}
-    asked: Way
+    answered: Way
     if way == "answer":
-        asked = ByAnswer(description, rows, max_new_tokens=asking.max_new_tokens, **settings)
+        answered = ByAnswer(description, rows, max_new_tokens=asking.max_new_tokens, **settings)
     else:
-        asked = ByLikelihood(description, rows, chat=way == "chat", **settings)
+        answered = ByLikelihood(description, rows, chat=way == "chat", **settings)
     name = f"{description.name}:{way}" if way else description.name
-    return ChoiceTask(name, description, questions, asked, asking)
+    return ChoiceTask(name, description, questions, answered, _drawn(rows, asking))
 
 
 class ChoiceTask:
@@ -85,13 +82,12 @@ class ChoiceTask:
         description: Description,
         questions: Questions,
         way: Way,
-        asking: Asking,
+        asked: Sequence[Question],
     ) -> None:
         self.name, self.metrics = name, way.metrics
         self._description, self._questions = description, questions
-        self._way, self._asking = way, asking
-        self._asked = _drawn(questions.rows, asking)
-        self.items = [question.item for question in self._asked]
+        self._way, self._asked = way, asked
+        self.items = [question.item for question in asked]
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -102,14 +98,15 @@ class ChoiceTask:
             "questions": len(self._questions.rows),
             "left_out": dict(self._questions.left_out),
             "form": self._description.form,
-            "asked": asdict(self._asking),
             **self._way.facts,
         }
 
     def check(self, candidate: Candidate) -> None:
         self._way.check(self._asked, candidate)
 
-    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
+    def score(
+        self, policy: Policy | Served, candidate: Candidate, done: Collection[str]
+    ) -> Iterator[Score]:
         left = [question for question in self._asked if question.item not in done]
         yield from self._way.scores(left, policy, candidate)
 

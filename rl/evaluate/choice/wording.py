@@ -58,6 +58,11 @@ class Wording:
         return self._task.construct_requests(doc, context, metadata=(None, None, 1), **options)
 
     @property
+    def examples(self) -> dict[str, int]:
+        """What they depend on."""
+        return {"few_shot": self._few_shot} | ({"seed": self._seed} if self._few_shot else {})
+
+    @property
     def text(self) -> str:
         return self._config()["doc_to_text"]
 

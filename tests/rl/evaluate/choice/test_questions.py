@@ -98,6 +98,24 @@ def test_a_file_without_the_columns_of_the_hub_needs_our_names(write):
         read("medmcqa", write([{"question": "q?", "opa": "1", "answer": "A"}]))
 
 
+def test_a_row_of_a_hub_whose_columns_do_not_fit_is_refused_by_its_line(write):
+    row = {"question": "q?", "choices": {"text": ["one", "two"], "label": ["A", "B"]}}
+    with pytest.raises(Refusal, match=r"line 1: its columns do not read .* not in list"):
+        read("arc_challenge", write([row | {"answerKey": "C"}]))
+    with pytest.raises(Refusal, match="line 2: 'answerKey' is missing"):
+        read("arc_challenge", write([row | {"answerKey": "A"}, row], "missing.jsonl"))
+
+
+def test_a_row_with_an_empty_option_is_left_out(write, rows):
+    emptied = [rows[0], rows[1] | {"options": ["Vitamin A", " ", "Vitamin C", None]}]
+    assert read("medqa", write(emptied)).left_out == {"an empty option": [2]}
+
+
+def test_without_the_hub_a_file_is_asked_for():
+    with pytest.raises(Refusal, match=r"--tasks medqa: GBaker/.* cannot be had .* give a file"):
+        read("medqa", None)
+
+
 def test_a_set_without_a_question_to_ask_is_refused(write, rows):
     with pytest.raises(Refusal, match="no question to ask"):
         read("medqa", write([]))
