@@ -11,6 +11,7 @@ COMMANDS = {
     "calibrate": ("judges.trust.calibrate", "how far a judge agrees with people"),
     "fit": ("judges.fit.fit", "the best way to ask a judge, as a profile"),
     "pairwise": ("judges.pairwise.command", "whose answers are better, blind, in both orders"),
+    "axes": ("judges.axes.command", "what answers are worth, from 1 to 5 on several axes"),
     "redteam": ("judges.trust.redteam", "whether a judge can be fooled"),
     "serve": ("judges.serve.server", "start the embedded rule judge"),
 }

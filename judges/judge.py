@@ -15,7 +15,7 @@ from judges.client.ledger import new_secret
 from judges.config import JudgeConfig
 from judges.fit.profile import Profile, in_its_way, profile_of
 from judges.grader import Grader
-from judges.opening import Shared, check, open_grader, open_ledger
+from judges.opening import MakeGrader, Shared, check, open_grader, open_ledger
 from judges.rubric.rubric import Rubric, load_rubric
 from judges.serve.child import ChildServer
 from judges.stats import JudgeStats, Tally
@@ -28,7 +28,7 @@ LONGEST_PAUSE_S = 60.0
 PROBE = JudgeRequest(question="Which organ pumps the blood?", truth="The heart", answer="The heart")
 
 
-def make_judge(config: JudgeConfig, grader: type[Grader] = Grader) -> "Judge":
+def make_judge(config: JudgeConfig, grader: MakeGrader = Grader) -> "Judge":
     """Raises ValueError for whatever is wrong with the config. Touches no network."""
     rubric = load_rubric(config.rubric)
     profile, config = profile_of(config), in_its_way(config)
@@ -56,7 +56,7 @@ class Judge:
         rubric: Rubric,
         chains: Sequence[Sequence[JudgeConfig]],
         profile: Profile | None,
-        grader: type[Grader],
+        grader: MakeGrader,
     ) -> None:
         self.config = config
         self.rubric = rubric

@@ -1,6 +1,7 @@
 """What a judge stands on, started and wired together: servers, graders, the ledger, the budget."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from judges.serve.child import ChildServer
 from judges.serve.llama import LlamaServer, check_gguf
 from judges.serve.rules import load_known
 
+MakeGrader = Callable[[Chat, Rubric, JudgeConfig, str], Grader]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
@@ -30,7 +33,7 @@ class Shared:
     ledger: Ledger | None
     budget: Budget
     secret: str
-    grader: type[Grader]
+    grader: MakeGrader
     children: list[ChildServer] = field(default_factory=list[ChildServer])
 
 

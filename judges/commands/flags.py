@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from judges.config import JudgeConfig
+
 T = TypeVar("T")
 MENDABLE, INTERRUPTED = 2, 130
 _OF_A_RUN = re.compile(r"--judge\.([a-z_-]+)")
@@ -34,6 +36,15 @@ def counted(counts: Mapping[str, int]) -> str:
     """The most frequent first."""
     ordered = sorted(counts.items(), key=lambda entry: -entry[1])
     return ", ".join(f"{count} {name}" for name, count in ordered)
+
+
+def refuse_settings(judge: JudgeConfig, names: Sequence[str], *, where: str) -> None:
+    """Those that have no meaning there, and are not left as they are."""
+    for name in names:
+        if (value := getattr(judge, name)) != getattr(JudgeConfig(), name):
+            raise ValueError(
+                f"judge.{name} is {value!r}: it has no meaning where {where}. Leave it out"
+            )
 
 
 def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:

@@ -13,7 +13,15 @@ from typing import Annotated
 
 import tyro
 
-from judges.commands.flags import check_writable, counted, in_ledger, read_flags, told, write_json
+from judges.commands.flags import (
+    check_writable,
+    counted,
+    in_ledger,
+    read_flags,
+    refuse_settings,
+    told,
+    write_json,
+)
 from judges.commands.in_turn import judge_all
 from judges.commands.jsonl import Row, read_jsonl, text_of
 from judges.commands.score import verdict_row
@@ -53,12 +61,7 @@ class PairwiseConfig:
     def __post_init__(self) -> None:
         at_least("rows", self.rows, 1)
         share_of_one("min_judged", self.min_judged)
-        for name in UNUSED:
-            if (value := getattr(self.judge, name)) != getattr(JudgeConfig(), name):
-                raise ValueError(
-                    f"judge.{name} is {value!r}: it has no meaning where two answers are compared. "
-                    "Leave it out"
-                )
+        refuse_settings(self.judge, UNUSED, where="two answers are compared")
         if self.judge.grading == "ladder":
             raise ValueError(
                 "judge.grading is ladder, whose questions are of one answer. Use --grading labels, "

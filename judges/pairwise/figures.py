@@ -85,5 +85,5 @@ def outcome(matches: Sequence[Match], *, seed: int) -> Outcome:
         p=float(stats.binomtest(names[FIRST], decided).pvalue) if decided else None,
         first=estimate(lambda shares: (shares[0] + 1 - shares[1]) / 2),
         same_both_ways=fmean(alike) if alike else None,
-        faults=Counter(each.cause.value for each in verdicts if isinstance(each, JudgeFault)),
+        faults=dict(Counter(v.cause.value for v in verdicts if isinstance(v, JudgeFault))),
     )

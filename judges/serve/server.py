@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from judges.axes.question import read_rated
 from judges.commands.flags import read_flags, told
 from judges.fit.plain import read_plain
 from judges.pairwise.question import WORTH, read_pair
@@ -27,6 +28,7 @@ from judges.serve.misbehave import Misbehaviour
 from judges.serve.rules import Finding, Known, grade, load_known
 
 MODEL = "rules"
+RATING_OF_RULE = {"same": 5, "reasonable": 4, "off_domain": 2, "contradicts": 1, "incoherent": 1}
 BACKLOG = 2048
 
 
@@ -99,6 +101,10 @@ class RuleJudge:
             if request.get("logprobs"):
                 return letter, _certain(letter, WORTH)
             return json.dumps({"rationale": "by rule", "better": letter}), None
+        if rated := read_rated(user):
+            finding = self._finding(rated)
+            ratings = dict.fromkeys(_axes(request), RATING_OF_RULE[finding.rule])
+            return json.dumps({"rationale": finding.why, **ratings}, ensure_ascii=False), None
         rung = read_ladder(user, self.rubric)
         if plain := read_plain(user):
             rung = plain, self.rubric.tier(self.rubric.label_for_rule("same"))
@@ -155,6 +161,16 @@ class RuleJudge:
                 f"the schema's tiers are {tiers}; this judge serves the rubric "
                 f"{self.rubric.name} with {list(self.rubric.labels)}: start it with --rubric"
             )
+
+
+def _axes(request: dict[str, Any]) -> list[str]:
+    try:
+        properties = request["response_format"]["json_schema"]["schema"]["properties"]
+    except (KeyError, TypeError) as error:
+        raise BadRequest(
+            f"response_format has no schema that names the axes ({error!r})"
+        ) from error
+    return [name for name in properties if name != "rationale"]
 
 
 def _user_message(request: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
 from rl.config import DataConfig
 from rl.data.source import content_sha
 from rl.evaluate.task import Candidate, Metric, Score, ratio_of
@@ -41,14 +43,8 @@ def windows(tokens: int, *, longest: int, stride: int) -> Iterator[Window]:
         scored, end = end, min(end + stride, tokens)
 
 
-def bits_per_byte(scores: Sequence[Score]) -> float | None:
-    nats_a_byte = ratio_of("nats", "bytes")(scores)
-    return None if nats_a_byte is None else nats_a_byte / math.log(2)
-
-
-def perplexity(scores: Sequence[Score]) -> float | None:
-    nats_a_token = ratio_of("nats", "tokens")(scores)
-    return None if nats_a_token is None else math.exp(nats_a_token)
+def in_bits(nats: Any) -> Any:
+    return nats / math.log(2)
 
 
 def perplexity_tasks(
@@ -81,8 +77,12 @@ def perplexity_tasks(
 
 class Perplexity:
     metrics = (
-        Metric(name="bits per byte", better="lower", of=bits_per_byte),
-        Metric(name="perplexity per token", better="lower", of=perplexity),
+        Metric(name="bits per byte", better="lower", of=ratio_of("nats", "bytes", then=in_bits)),
+        Metric(
+            name="perplexity per token",
+            better="lower",
+            of=ratio_of("nats", "tokens", then=numpy.exp),
+        ),
         Metric(name="tokens per byte", better=None, of=ratio_of("tokens", "bytes")),
     )
 

@@ -100,6 +100,12 @@ def test_a_judge_that_always_names_the_first_is_found_out(compared_by):
     assert "names whoever stands first" in said
 
 
+def test_faults_are_written_down_by_cause(compared_by):
+    found, said, _ = compared_by("D", [right] * 4, [wrong] * 4, "--min-judged", "0")
+    assert (found["judged"], found["faults"]) == (0, {"no_verdict": 8})
+    assert "8 no_verdict" in said
+
+
 @pytest.mark.parametrize(("flags", "times"), [((), 0), (("--with-reasoning",), 8)])
 def test_reasoning_is_shown_only_where_it_is_asked_for(compared_by, flags, times):
     thought = "Let me think."
