@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NoReturn, Ty
 import tyro
 
 from judges.client.backends import swapped
-from rl.config import RunConfig, load, to_json, with_preset, with_values
+from rl.config import RunConfig, TrainingRun, load, to_json, with_preset, with_values
+from rl.config.evaluate import EvaluateRun
 from rl.config.gspo import GSPORun
 from rl.config.sft import SFTRun
 from rl.config.shared import Preset
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rl.run.lifecycle import Stage
 
 C = TypeVar("C", bound=RunConfig)
+T = TypeVar("T", bound=TrainingRun)
+J = TypeVar("J", GSPORun, EvaluateRun)
 PresetName = TypeVar("PresetName")
 
 
@@ -47,7 +50,7 @@ class Launch(Generic[C, PresetName]):
 
 
 def stage_of(config: RunConfig) -> "Stage":
-    """What trains by such a config."""
+    """What trains or measures by such a config."""
     match config:
         case GSPORun():
             from rl.stages.gspo import GSPOStage
@@ -57,6 +60,10 @@ def stage_of(config: RunConfig) -> "Stage":
             from rl.stages.sft import SFTStage
 
             return SFTStage(config)
+        case EvaluateRun():
+            from rl.stages.evaluate import EvaluateStage
+
+            return EvaluateStage(config)
         case _:
             raise AssertionError(config.kind)
 
@@ -72,6 +79,10 @@ def outlook_of(config: RunConfig) -> str:
             from rl.sft.outlook import preflight as sft_preflight
 
             return sft_preflight(config)
+        case EvaluateRun():
+            from rl.evaluate.outlook import outlook
+
+            return outlook(config)
         case _:
             raise AssertionError(config.kind)
 
@@ -136,12 +147,12 @@ def parse(
     for name, variant in variants.items():
         if f"--{name}" in args:
             default = with_values(default, variant.values)
-    if isinstance(default, GSPORun):
+    if isinstance(default, GSPORun | EvaluateRun):
         default = _with_backend(default, _value_of("--judge.backend", args))
     if preset := _value_of("--preset", args):
         default = with_preset(default, preset)
-    if adapter := _value_of("--policy.adapter", args) or default.policy.adapter:
-        default = replace(default, policy=with_adapters_lora(default.policy, adapter))
+    if isinstance(default, TrainingRun):
+        default = _with_its_lora(default, _value_of("--policy.adapter", args))
     of_kind = _launch_of(kind, variants)
     launch = tyro.cli(
         of_kind,
@@ -150,7 +161,8 @@ def parse(
         prog=prog,
         description=description,
     )
-    launch.config.trl_overrides()
+    if isinstance(launch.config, TrainingRun):
+        launch.config.trl_overrides()
     return launch
 
 
@@ -169,7 +181,15 @@ def _launch_of(kind: type[C], variants: Mapping[str, Variant]) -> Any:
     return make_dataclass("Launch", flags, bases=(base,), frozen=True, kw_only=True)
 
 
-def _with_backend(config: GSPORun, backend: str | None) -> GSPORun:
+def _with_its_lora(config: T, adapter: str | None) -> T:
+    """An adapter to go on from keeps its own settings."""
+    adapter = adapter or config.policy.adapter
+    if not adapter:
+        return config
+    return replace(config, policy=with_adapters_lora(config.policy, adapter))
+
+
+def _with_backend(config: J, backend: str | None) -> J:
     """Nothing of the backend before it goes along."""
     if not backend or backend == config.judge.backend:
         return config

@@ -5,13 +5,14 @@ them, nothing is filled in later.
 """
 
 from rl.config.saved import load, to_json, with_preset, with_values
-from rl.config.shared import DataConfig, PolicyConfig, RunConfig, TrackingConfig
+from rl.config.shared import DataConfig, PolicyConfig, RunConfig, TrackingConfig, TrainingRun
 
 __all__ = [
     "DataConfig",
     "PolicyConfig",
     "RunConfig",
     "TrackingConfig",
+    "TrainingRun",
     "load",
     "to_json",
     "with_preset",

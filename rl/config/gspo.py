@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from judges.client.backends import shown
 from judges.config import JudgeConfig, above, at_least
 from rewards.config import RewardConfig
-from rl.config.shared import Preset, RunConfig
+from rl.config.shared import Preset, TrainingRun
 from rl.gspo.refusals import TRL, check_on_policy, check_reference
 from rl.trl_settings import TrlTable
 
@@ -215,7 +215,7 @@ PRESETS: dict[str, Preset] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSPORun(RunConfig):
+class GSPORun(TrainingRun):
     """A policy that learns from a judge."""
 
     kind: ClassVar[str] = "gspo"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from judges.config import above, at_least
-from rl.config.shared import RunConfig
+from rl.config.shared import TrainingRun
 from rl.sft.refusals import TRL
 from rl.trl_settings import TrlTable
 
@@ -61,7 +61,7 @@ class SFTConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFTRun(RunConfig):
+class SFTRun(TrainingRun):
     """A policy that learns from written answers."""
 
     kind: ClassVar[str] = "sft"

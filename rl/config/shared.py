@@ -123,10 +123,7 @@ class RunConfig:
     kind: ClassVar[str]
     unit: ClassVar[str]
     """What it counts in: rows of metrics, checkpoints and the report's axis are by it."""
-    length_flag: ClassVar[str]
-    """How many of them there are."""
     presets: ClassVar[Mapping[str, Preset]] = {}
-    trl_table: ClassVar[TrlTable]
 
     name: str = "run"
     """The run's folder is <out>/<name>-<number>."""
@@ -134,6 +131,30 @@ class RunConfig:
     """Folder of runs."""
     seed: int = 0
     """Of the data order, the adapter's start and the sampling."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        if not self.name or "/" in self.name:
+            raise ValueError(f"name is {self.name!r}: it must be the name of a folder, without /")
+
+    def recorded(self) -> dict[str, Any]:
+        """As it is written down."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+    def flag_for_more(self, done: int) -> str:
+        """What to type to go on with a run that came to its end after so many of its unit."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun(RunConfig):
+    """A run in which a policy learns."""
+
+    length_flag: ClassVar[str]
+    """How many generations or steps there are."""
+    trl_table: ClassVar[TrlTable]
+
     save_every: int = 10
     """Generations, or steps where these are counted, between checkpoints, from which --resume goes
     on; 0 for none."""
@@ -142,20 +163,16 @@ class RunConfig:
     alone."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     trl: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A further TRL setting, name=value, for what has no name here; may be given again."""
 
     def __post_init__(self) -> None:
-        at_least("seed", self.seed, 0)
+        super().__post_init__()
         at_least("save_every", self.save_every, 0)
         at_least("evaluate_every", self.evaluate_every, 0)
-        if not self.name or "/" in self.name:
-            raise ValueError(f"name is {self.name!r}: it must be the name of a folder, without /")
 
-    def recorded(self) -> dict[str, Any]:
-        """As it is written down."""
-        return {"kind": self.kind, **dataclasses.asdict(self)}
+    def flag_for_more(self, done: int) -> str:
+        return f"{self.length_flag} {2 * done}"
 
     def trl_overrides(self) -> dict[str, Any]:
         """ValueError for a name that is not TRL's, or not its to set."""

@@ -96,16 +96,22 @@ def has_cuda() -> bool:
 
 def load_tokenizer(config: PolicyConfig) -> Any:
     """The tokenizer alone: prompts can be checked before any weight is read."""
-    from transformers import AutoTokenizer
-
-    tokenizer = readable(config, AutoTokenizer)
-    if config.chat_template:
-        tokenizer.chat_template = read_template(config.chat_template)
+    tokenizer = read_tokenizer(config)
     if not tokenizer.chat_template:
         raise Refusal(
             f"policy.model={config.model!r} has no chat template. Use an instruct model, or give "
             "one with --policy.chat-template"
         )
+    return tokenizer
+
+
+def read_tokenizer(config: PolicyConfig) -> Any:
+    """Also of a model that knows no chat."""
+    from transformers import AutoTokenizer
+
+    tokenizer = readable(config, AutoTokenizer)
+    if config.chat_template:
+        tokenizer.chat_template = read_template(config.chat_template)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -196,7 +202,7 @@ def is_wrapped(settings: Any) -> bool:
 
 
 def template_sha(tokenizer: Any) -> str:
-    return hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:12]
+    return hashlib.sha256((tokenizer.chat_template or "").encode()).hexdigest()[:12]
 
 
 def resolved_dtype(config: PolicyConfig) -> str:

@@ -12,15 +12,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from rl.config.evaluate import EvaluateRun
 from rl.config.gspo import GSPORun
 from rl.config.sft import SFTRun
-from rl.report import gspo_panels, sft_panels
+from rl.report import evaluate_panels, gspo_panels, sft_panels
 from rl.report.figures import smoothing_window
 from rl.report.headline import facts, figures_of, tiles
 from rl.report.palette import DARK_TWINS, PALETTE
 from rl.report.panels import Panel, Record, Section, Table
 
-SECTIONS = {GSPORun.kind: gspo_panels.SECTIONS, SFTRun.kind: sft_panels.SECTIONS}
+SECTIONS = {
+    GSPORun.kind: gspo_panels.SECTIONS,
+    SFTRun.kind: sft_panels.SECTIONS,
+    EvaluateRun.kind: evaluate_panels.SECTIONS,
+}
 """Of each kind of run, in the order of the page."""
 
 

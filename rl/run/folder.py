@@ -33,7 +33,7 @@ class RunLog:
         with _told_plainly(folder, "written to"):
             folder.mkdir(parents=True, exist_ok=True)
             for name in GROWING:
-                _cut_torn_line(folder / name)
+                cut_torn_line(folder / name)
 
     @classmethod
     def create(cls, root: Path, name: str, unit: str = "generation") -> "RunLog":
@@ -61,7 +61,7 @@ class RunLog:
         """Forget what came after so many generations or steps: it is done again."""
         for name in GROWING:
             if (path := self.folder / name).is_file():
-                kept = (row for row in _read_rows(path) if row[self.unit] <= done)
+                kept = (row for row in read_rows(path) if row[self.unit] <= done)
                 self._replace(name, "".join(_json(row) + "\n" for row in kept))
         for name in ("heldout_after.jsonl", "summary.json"):
             (self.folder / name).unlink(missing_ok=True)
@@ -93,6 +93,10 @@ class RunLog:
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         self._replace("summary.json", _json(summary, indent=2) + "\n")
+
+    def text(self, name: str, text: str) -> None:
+        """A file that a kind of run has of its own."""
+        self._replace(name, text)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(_json(row) + "\n" for row in rows)
@@ -137,7 +141,7 @@ class Run:
 
     def rollouts(self) -> Iterator[Row]:
         """Every completion, one at a time: there may be more of them than fit in memory."""
-        return _read_rows(self.folder / "rollouts.jsonl")
+        return read_rows(self.folder / "rollouts.jsonl")
 
 
 def read_run(folder: Path) -> Run:
@@ -150,9 +154,9 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         config=_read_object(folder / "config.json"),
         made_with=_read_object(folder / "made_with.json"),
-        metrics=list(_read_rows(folder / "metrics.jsonl")),
-        heldout_before=list(_read_rows(folder / "heldout_before.jsonl")),
-        heldout_after=list(_read_rows(folder / "heldout_after.jsonl")),
+        metrics=list(read_rows(folder / "metrics.jsonl")),
+        heldout_before=list(read_rows(folder / "heldout_before.jsonl")),
+        heldout_after=list(read_rows(folder / "heldout_after.jsonl")),
         summary=_read_object(folder / "summary.json"),
     )
 
@@ -179,7 +183,7 @@ def _read_object(path: Path) -> Row:
         raise Refusal(f"{path} is not JSON ({error}). Mend or delete it.") from error
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a JSONL file. A last line without its end was being written when the run died."""
     if not path.is_file():
         return
@@ -195,7 +199,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
                 ) from error
 
 
-def _cut_torn_line(path: Path) -> None:
+def cut_torn_line(path: Path) -> None:
     """So that the next row starts on a line of its own."""
     if path.is_file():
         whole = path.read_bytes()

@@ -23,7 +23,7 @@ from rl.refusal import Refusal
 from rl.report import report_figures, write_report
 from rl.rollout.engine import EngineError
 from rl.run.checkpoint import Checkpoint
-from rl.run.drift import drift, made_with
+from rl.run.drift import drift
 from rl.run.folder import RunLog, read_run
 from rl.run.progress import Progress, print_summary
 from rl.run.ranks import FirstIsGone, is_first, say
@@ -71,6 +71,10 @@ class Stage(Protocol):
         """How many generations or steps a finished run has."""
         ...
 
+    def made_with(self) -> Mapping[str, str]:
+        """After the check: what stands behind the names in the settings, and what computes."""
+        ...
+
     def check(self) -> None:
         """Refuse what can be refused before there is a folder, and say what lies ahead."""
         ...
@@ -87,7 +91,7 @@ class Stage(Protocol):
 def run(
     stage: Stage, experiment: str, *, resume: Path | None = None, accept_drift: bool = False
 ) -> int:
-    """Exit status: 0 when the run came to its end, 1 when it stopped before.
+    """Exit status: 0 when the run came to its end, 1 when it stopped before or refused a figure.
 
     `resume` is the folder of a run to go on with; `accept_drift` lets it go on with other settings.
     """
@@ -99,7 +103,7 @@ def run(
         if not is_first():
             return _follow(stage)
         stage.check()
-        opened = _reopened(resume, stage, accept_drift) if resume else _created(stage.config)
+        opened = _reopened(resume, stage, accept_drift) if resume else _created(stage)
         return _lead(stage, *opened, began_s, experiment)
 
 
@@ -112,11 +116,12 @@ def _follow(stage: Stage) -> int:
     return 0
 
 
-def _created(config: RunConfig) -> tuple[RunLog, None]:
+def _created(stage: Stage) -> tuple[RunLog, None]:
+    config = stage.config
     log = RunLog.create(Path(config.out), config.name, config.unit)
     log.lock()
     log.config(config.recorded())
-    log.made_with(made_with(config))
+    log.made_with(stage.made_with())
     say(f"run folder {log.folder}")
     return log, None
 
@@ -126,7 +131,7 @@ def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, C
     record = read_run(folder)
     log = RunLog(folder, stage.config.unit)
     log.lock()
-    settings, facts = stage.config.recorded(), made_with(stage.config)
+    settings, facts = stage.config.recorded(), stage.made_with()
     changes = drift(record.config | record.made_with, settings | facts)
     if changes and not accept_drift:
         raise Refusal(
@@ -139,7 +144,7 @@ def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, C
     if record.summary and not record.summary["stopped"] and done >= stage.length:
         raise Refusal(
             f"--resume {folder}: all its {done} {unit}s are done. For more of them, add "
-            f"{stage.config.length_flag} {2 * done} --accept-drift"
+            f"{stage.config.flag_for_more(done)} --accept-drift"
         )
     checkpoint = log.checkpoints.latest(say)
     log.rewind(checkpoint.done if checkpoint else 0)
@@ -209,15 +214,16 @@ def _conclude(
         "experiment": experiment,
     }
     stopped = summary["stopped"]
+    failed = bool(stopped or summary.get("refused"))
     log.summary(summary)
     _report(log.folder)
     tracker.log_figures(report_figures(log.folder))
-    tracker.finish(summary, failed=stopped is not None)
+    tracker.finish(summary, failed=failed)
     print()
     print_summary(summary)
     if stopped:
         say(f"\nthe run stopped before its end: {stopped}")
-    return 1 if stopped else 0
+    return int(failed)
 
 
 def _is_for_want_of_room(error: Exception) -> bool:

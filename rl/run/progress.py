@@ -38,10 +38,10 @@ class Progress:
     ) -> None:
         self._total, self._unit = total, unit
         self._done = done
-        self._console = _console(stream or sys.stderr)
+        self._console = console_of(stream or sys.stderr)
         self._rows: list[Mapping[str, Any]] = []
         self._eta_s: float | None = None
-        self._phase = ""
+        self._phase = self._detail = ""
         self._row_ended_s = self._phase_began_s = time.monotonic()
         self._spinner = Spinner("dots")
         self._live: Live | None = None
@@ -58,6 +58,7 @@ class Progress:
     def phase(self, what: str) -> None:
         """What the next generation or step is busy with. Only a live line shows it."""
         self._phase, self._phase_began_s = what, time.monotonic()
+        self._detail = ""
         if self._console.is_interactive and not self._live:
             self._live = Live(
                 get_renderable=self._status,
@@ -68,6 +69,10 @@ class Progress:
             self._live.start()
         if self._live:
             self._live.refresh()
+
+    def detail(self, what: str) -> None:
+        """How far the phase has come. Only a live line shows it."""
+        self._detail = what
 
     def note(self, what: str) -> None:
         """Something to be read later too: it gets a line of its own."""
@@ -86,6 +91,8 @@ class Progress:
             f"{self._unit} {min(self._done + 1, self._total)}/{self._total}",
             f"{self._phase} {duration(now_s - self._phase_began_s)}",
         ]
+        if self._detail:
+            parts.append(self._detail)
         if self._console.width >= BAR_FROM_COLUMNS:
             parts.insert(2, ProgressBar(self._total, self._done, width=20))
         if self._eta_s is not None:
@@ -98,7 +105,7 @@ class Progress:
         return line
 
 
-def _console(stream: TextIO) -> Console:
+def console_of(stream: TextIO) -> Console:
     """Escape codes only on a terminal; elsewhere lines are as long as they are."""
     is_terminal = stream.isatty()
     return Console(
@@ -178,7 +185,7 @@ def duration(seconds: float) -> str:
 
 def print_summary(summary: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """The tables at the end of a run. `folder` and `experiment` add where things are, what next."""
-    console = _console(stream or sys.stdout)
+    console = console_of(stream or sys.stdout)
     changes = [
         *_change_row("held-out reward", summary, "heldout_before", "heldout_after"),
         *_change_row("training reward", summary, "reward_first", "reward_last"),
@@ -250,7 +257,7 @@ def _share_rows(summary: Mapping[str, Any], before: str, after: str) -> list[Cel
 def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     lines = [
         f"look at it       {folder}/report.html",
-        *_rollouts(folder),
+        *_rows(folder),
         "next",
         f"  {_to_type('wandb')} leet {folder}/wandb",
         f"  {_to_type('python')} -m rl.report {folder}",
@@ -263,9 +270,10 @@ def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _rollouts(folder: Path) -> list[str]:
-    rows = folder / "rollouts.jsonl"
-    return [f"every completion {rows}"] if rows.exists() else []
+def _rows(folder: Path) -> list[str]:
+    places = {"every completion": "rollouts.jsonl", "the table       ": "table.md"}
+    places["every score     "] = "scores"
+    return [f"{what} {folder / at}" for what, at in places.items() if (folder / at).exists()]
 
 
 def _to_type(command: str) -> str:

@@ -70,6 +70,14 @@ class Tracker:
 
         self._attempt(add)
 
+    def log_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        def add(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(columns=list(header), data=[list(row) for row in rows])})
+
+        self._attempt(add)
+
     def alert(self, title: str, text: str) -> None:
         self._attempt(lambda run: run.alert(title=title, text=text, level="WARN"))
 

@@ -1,5 +1,6 @@
 """GSPO as a stage: what is opened for it, and the loop from the first generation to the last."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rl.rollout.background import Background
 from rl.rollout.sampler import open_sampler
 from rl.run.checked import check
 from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
+from rl.run.drift import made_with
 from rl.run.lifecycle import OpenRun
 from rl.run.preflight import gspo_of, with_ledger
 from rl.run.ranks import Ranks
@@ -24,6 +26,9 @@ class GSPOStage:
     @property
     def length(self) -> int:
         return self.config.gspo.generations
+
+    def made_with(self) -> Mapping[str, str]:
+        return made_with(self.config)
 
     def check(self) -> None:
         self._checked = check(self.config)

@@ -1,6 +1,6 @@
 """Held-out questions: asked on the way of a training, or as a run of its own, old against new."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rl.policy.fit import check_adapter
 from rl.refusal import Refusal
 from rl.rollout.sampler import Sampler, open_sampler
 from rl.run.checked import check
+from rl.run.drift import made_with
 from rl.run.lifecycle import OpenRun
 from rl.run.preflight import with_ledger
 from rl.run.summary import mean_reward
@@ -27,6 +28,9 @@ class HeldoutStage:
 
     def __init__(self, config: GSPORun, adapter: Path) -> None:
         self.config, self._adapter = config, adapter
+
+    def made_with(self) -> Mapping[str, str]:
+        return made_with(self.config)
 
     def check(self) -> None:
         if not (self._adapter / "adapter_config.json").is_file():

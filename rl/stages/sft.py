@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rl.policy.needs import needs, said_of_memory
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
 from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
+from rl.run.drift import made_with
 from rl.run.folder import HeldoutMoment
 from rl.run.lifecycle import OpenRun
 from rl.run.ranks import Ranks, rank_count, say
@@ -50,6 +51,9 @@ class SFTStage:
     @property
     def length(self) -> int:
         return self._read.batches.steps
+
+    def made_with(self) -> Mapping[str, str]:
+        return made_with(self.config)
 
     def check(self) -> None:
         refuse_idle_gpus()
