@@ -44,6 +44,9 @@ class EvaluateRun(RunConfig):
     its training, others have none."""
     thinking: bool | None = None
     """Passed to chat templates as enable_thinking; None leaves each column its own."""
+    trained_on: tuple[str, ...] = ()
+    """Training data, files or runs, that items are looked for in; that of runs among the columns
+    always is."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
     def __post_init__(self) -> None:

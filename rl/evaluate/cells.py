@@ -92,7 +92,7 @@ class Cells:
             if (have := len(self.known(name))) < (of := len(self._task_of[name].items))
         }
 
-    def table(self, facts: Mapping[str, Any]) -> Table:
+    def table(self, facts: Mapping[str, Any], notes: Sequence[str] = ()) -> Table:
         """Of what is there: only cells that are whole and held have figures."""
         missing = self.missing()
         whole = [name for name in self._files if name not in missing]
@@ -118,6 +118,7 @@ class Cells:
             rows=with_holm(rows),
             refused=refused,
             missing=missing,
+            notes=notes,
             facts=facts,
             facts_of_tasks={task.name: task.facts for task in self._tasks},
             facts_of_columns=self._facts_of_columns,

@@ -31,6 +31,8 @@ class Column:
     """A control: what weights give that never learnt."""
     system_prompt: str = ""
     thinking: bool | None = None
+    trained_in: Path | None = None
+    """The folder of the run that trained it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +112,15 @@ def _is_model(spec: str, folder: Path) -> bool:
 
 def _of_run(run: Path, label: str | None, adapter: Path | None = None) -> Column:
     """What it trained. How it is asked goes along."""
-    settings = _settings(run)
+    settings = settings_of(run)
     folder = adapter or adapter_folder(str(run))
     policy = dataclasses.replace(settings.policy, adapter=str(folder))
-    return _asked_as_in(settings, label or run.resolve().name, policy)
+    column = _asked_as_in(settings, label or run.resolve().name, policy)
+    return dataclasses.replace(column, trained_in=run)
 
 
 def _start_of(run: Path) -> Column:
-    settings = _settings(run)
+    settings = settings_of(run)
     began = settings.policy.adapter
     label = Path(began or settings.policy.model).resolve().name
     return _asked_as_in(settings, label, settings.policy)
@@ -148,7 +151,7 @@ def _random(label: str | None, before: Sequence[Column | Control]) -> Column:
         raise Refusal(f"column {RANDOM}: of what shape? Name the model before it")
     policy = PolicyConfig(model=like[0].policy.model, chat_template=like[0].policy.chat_template)
     first = dataclasses.replace(like[0], label=label or RANDOM, policy=policy)
-    return dataclasses.replace(first, has_random_weights=True)
+    return dataclasses.replace(first, has_random_weights=True, trained_in=None)
 
 
 def _asked_as_in(settings: TrainingRun, label: str, policy: PolicyConfig) -> Column:
@@ -181,7 +184,7 @@ def _refuse_same_labels(columns: Sequence[Column | Control]) -> None:
         raise Refusal(f"{count} columns are called {label}. Name them, as in mine={label}")
 
 
-def _settings(run: Path) -> TrainingRun:
+def settings_of(run: Path) -> TrainingRun:
     kind: Any = KINDS[_kind(run) or ""]
     return load(run, kind, flag="column")
 

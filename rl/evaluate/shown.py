@@ -47,9 +47,7 @@ def print_table(table: Table, stream: TextIO | None = None) -> None:
         task, *cells = cells_of(table, row)[: len(header)]
         shown.add_row(task if row.is_primary else "", *cells)
     console.print("", shown, "")
-    for line in told_differences(table):
-        console.print(line, soft_wrap=True)
-    for line in told_gaps(table):
+    for line in (*told_differences(table), *told_gaps(table), *table.notes):
         console.print(line, soft_wrap=True)
 
 
@@ -77,7 +75,7 @@ def as_markdown(table: Table) -> str:
         "",
         HOW_TO_READ,
         "",
-        *(f"- {line}" for line in (*told_differences(table), *told_gaps(table))),
+        *(f"- {line}" for line in (*told_differences(table), *told_gaps(table), *table.notes)),
     ]
     for title, facts in (
         ("Tasks", table.facts_of_tasks),

@@ -24,6 +24,8 @@ class Table:
     """Cells that have all their scores and no figure, each with the reason."""
     missing: Mapping[CellName, str]
     """Cells without all of their scores."""
+    notes: Sequence[str]
+    """What else a reader should know of the items."""
     facts: Mapping[str, Any]
     facts_of_tasks: Mapping[str, Mapping[str, Any]]
     facts_of_columns: Mapping[str, Mapping[str, Any]]
@@ -100,6 +102,7 @@ def as_json(table: Table) -> dict[str, Any]:
         "compared": list(table.compared),
         "refused": _cells_as_json(table.refused),
         "missing": _cells_as_json(table.missing),
+        "notes": list(table.notes),
         "columns": {label: dict(table.facts_of_columns[label]) for label in table.columns},
         "tasks": {name: dict(facts) for name, facts in table.facts_of_tasks.items()},
         "facts": dict(table.facts),

@@ -95,6 +95,11 @@ class Task(Protocol):
         ...
 
     @property
+    def texts(self) -> Mapping[str, str]:
+        """What is asked, and the truth, by item: training data may have held it."""
+        ...
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """Of the record: hash and licence of the data, what was left out and why, versions, and
         each setting that a score depends on: scores under other facts are not gone on with."""

@@ -31,6 +31,11 @@ def gaps(record: Record) -> Table | None:
     return Table(("", "Task", "Column", "Why"), rows) if rows else None
 
 
+def notes(record: Record) -> Table | None:
+    rows = [[Said(note)] for note in _read(record).get("notes", ())]
+    return Table(("",), rows) if rows else None
+
+
 def facts(record: Record) -> Table | None:
     found = _read(record)
     rows = [
@@ -66,6 +71,12 @@ SECTIONS = (
                 True,
             ),
             Panel("What has no figure", "And why.", gaps, True),
+            Panel(
+                "What training may have held",
+                "Items that share so many words in a row with training data may be known by heart.",
+                notes,
+                True,
+            ),
         ),
     ),
     Section(

@@ -262,6 +262,8 @@ def _where(folder: Path, summary: Mapping[str, Any]) -> list[str]:
         f"  {_to_type('wandb')} leet {folder}/wandb",
         f"  {_to_type('python')} -m rl.report {folder}",
     ]
+    if evaluated := summary.get("evaluate"):
+        lines.append(f"  {_to_type('python')} -m experiments.evaluate {evaluated}")
     if experiment := summary.get("experiment"):
         again = f"--resume {folder}" if summary.get("stopped") else f"--from {folder}/config.json"
         lines.append(f"  {_to_type('python')} {experiment} {again}")

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from rl.evaluate.shown import print_table, write_table
 from rl.evaluate.table import cells_of, header_of, told_value
 from rl.evaluate.task import Score, Task
 from rl.evaluate.tasks import tasks_of
+from rl.evaluate.trained_on import as_jsonl, shared_with
 from rl.refusal import Refusal
 from rl.run.drift import PACKAGES, versions
 from rl.run.folder import read_run
@@ -48,6 +49,10 @@ class EvaluateStage:
                 except Refusal as error:
                     raise Refusal(f"column {label}: {error}") from None
         say(said_of(self._columns, self._tasks))
+        self._shared = shared_with(self.config, self._columns, self._tasks)
+        for each in self._shared:
+            if each.overlap.overlapping:
+                say(str(each))
 
     def made_with(self) -> Mapping[str, Any]:
         facts: dict[str, Any] = {
@@ -62,7 +67,8 @@ class EvaluateStage:
         folder, facts = run.log.folder / "scores", self._facts_of_columns
         cells = Cells(folder, self._names, self._columns, tasks, facts, self.config.seed)
         record = _Record(run, cells)
-        run.exits.callback(record.conclude, self._facts())
+        run.log.text("overlap.jsonl", as_jsonl(self._shared))
+        run.exits.callback(record.conclude, self._facts(), [str(each) for each in self._shared])
         for column in self._columns:
             own = {
                 name: task
@@ -142,9 +148,9 @@ class _Record:
         name, why = next(iter(missing.items()))
         return f"{len(missing)} of {len(self._cells)} cells are unfinished. {name}: {why}"
 
-    def conclude(self, facts: Mapping[str, Any]) -> None:
+    def conclude(self, facts: Mapping[str, Any], notes: Sequence[str]) -> None:
         """The table of what is there, however the run ended."""
-        table = self._cells.table(facts)
+        table = self._cells.table(facts, notes)
         write_table(table, self.run.log)
         rows = [cells_of(table, row) for row in table.rows]
         self.run.tracker.log_table("table", header_of(table), rows)

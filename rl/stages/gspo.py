@@ -60,6 +60,8 @@ class GSPOStage:
         if not run.checkpoint:
             session.ask_heldout("before")
         ranks.share()
+        if self._checked.heldout:
+            run.figures["evaluate"] = str(run.log.folder)
         try:
             train_from(run.checkpoint, trainer, sampler.policy, length=self.length)
             session.ask_heldout("after")

@@ -10,6 +10,9 @@ from typing import Any
 
 from rl.config.sft import SFTRun
 from rl.data.examples import load_examples
+from rl.data.heldout import SAMPLE
+from rl.data.rows import read_rows
+from rl.data.source import is_hub_id
 from rl.policy.fit import checked_blueprint
 from rl.policy.hours import said_of_hours
 from rl.policy.load import Policy, context_window, has_cuda, load_policy, load_tokenizer
@@ -110,6 +113,8 @@ class SFTStage:
             self._train(trainer, policy, checkpoints, run.checkpoint, record)
             self._answer(run, policy, "after")
             run.figures["gspo_flags"] = self._gspo_flags(run.log.folder)
+            if asked := self._asked_again():
+                run.figures["evaluate"] = f"{run.log.folder} --tasks answers={asked}"
         finally:
             policy.save_adapter(run.log.folder / "adapter")
         return trainer.stop_reason
@@ -158,6 +163,18 @@ class SFTStage:
             trl_overrides=config.trl_overrides(),
             **calls,
         )
+
+    def _asked_again(self) -> str | None:
+        """The data whose held-out questions can be asked by the evaluation, if they are such."""
+        data = self.config.data
+        name = data.heldout or data.train
+        if not self._read.heldout or data.fields or name == SAMPLE or is_hub_id(name):
+            return None
+        try:
+            read_rows(name)
+        except Refusal:
+            return None
+        return name
 
     def _gspo_flags(self, folder: Path) -> str:
         """What an experiment with GSPO is to be told, to begin where this one ends."""

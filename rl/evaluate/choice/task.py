@@ -90,6 +90,13 @@ class ChoiceTask:
         self.items = [question.item for question in asked]
 
     @property
+    def texts(self) -> Mapping[str, str]:
+        return {
+            each.item: "\n".join([each.context, each.question, *each.options])
+            for each in self._asked
+        }
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         return {
             "source": self._questions.source,

@@ -87,6 +87,10 @@ class Answers:
         self.metrics = (*_of_judge(self._tiers), *OF_TEXT)
 
     @property
+    def texts(self) -> Mapping[str, str]:
+        return {row.id: f"{row.question}\n{row.answer}" for row in self._rows}
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         judge = self._judge and {n: getattr(self._judge, n) for n in A_VERDICT_DEPENDS_ON}
         return {

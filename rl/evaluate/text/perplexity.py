@@ -109,6 +109,10 @@ class Perplexity:
         if times > 1:
             raise Refusal(f"{name}: {times} documents are called {item!r}. Give each its own `id`")
 
+    @property
+    def texts(self) -> Mapping[str, str]:
+        return {document.item: document.text for document in self._documents}
+
     def check(self, candidate: Candidate) -> None:
         self._longest_and_stride(candidate)
 

@@ -232,6 +232,7 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
             "judge_faults": 3,
             "judge_usd": 1.23456,
             "folder": "runs/quickstart",
+            "evaluate": "runs/quickstart",
             "experiment": "-m experiments.quickstart",
         }
     )
@@ -243,6 +244,7 @@ def test_the_closing_table_says_what_changed_where_it_is_and_what_next():
     assert ["judge", "faults", "3"] in lines
     assert ["judge", "cost", "$1.2346"] in lines
     assert "runs/quickstart/report.html" in table
+    assert "python -m experiments.evaluate runs/quickstart\n" in table
     assert "python -m experiments.quickstart --from runs/quickstart/config.json" in table
 
 
