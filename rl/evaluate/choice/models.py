@@ -15,6 +15,8 @@ from rl.refusal import Refusal
 
 # One row at a time is quickest where there is nothing to fill up: rows are padded to the longest.
 _ROWS_ON_GPU = 4
+# The server answers once it has weighed a whole chunk.
+_TIMEOUT_S = 3600
 Answers = list[tuple[float, bool]]
 
 
@@ -81,6 +83,7 @@ class _OnServer(_AsPrompted, LocalCompletionsAPI):
             tokenizer=candidate.tokenizer.name_or_path,
             max_length=candidate.window,
             add_bos_token=None,
+            timeout=_TIMEOUT_S,
         )
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> Answers:

@@ -161,13 +161,22 @@ class _Examples:
 
 
 def _in_chat(candidate: Candidate) -> Any:
+    import jinja2
+
     def render(messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-        return candidate.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            **thinking_options(candidate.thinking),
-        )
+        try:
+            return candidate.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **thinking_options(candidate.thinking),
+            )
+        except jinja2.TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise Refusal(
+                f"the chat template does not take messages of {roles} ({error}). Ask without chat, "
+                "or where a system prompt is given without that: --system-prompt ''"
+            ) from None
 
     return render
 

@@ -1,5 +1,6 @@
 """Which option a written answer names, and how often it names one."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -112,9 +113,15 @@ def test_an_answer_that_has_no_room_is_refused(write, rows, candidate):
 
 
 def test_a_model_without_a_chat_template_is_pointed_to_likelihood(write, rows, candidate):
-    import copy
-
     bare = copy.copy(candidate.tokenizer)
     bare.chat_template = None
     with pytest.raises(Refusal, match=r"no chat template .*--tasks medqa"):
         task_of(write(rows)).check(dataclasses.replace(candidate, tokenizer=bare))
+
+
+def test_a_chat_template_that_knows_no_system_prompt_is_told_of(write, rows, candidate):
+    strict = copy.copy(candidate.tokenizer)
+    strict.chat_template = "{{ raise_exception('no system role') }}"
+    told = dataclasses.replace(candidate, tokenizer=strict, system_prompt="Be brief.")
+    with pytest.raises(Refusal, match=r"messages of system, user \(no system role\)"):
+        task_of(write(rows)).check(told)
