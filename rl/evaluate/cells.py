@@ -1,6 +1,6 @@
 """The cells of a table while they fill: a task and a column each, kept on disk."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,9 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def __iter__(self) -> Iterator[CellName]:
+        return iter(self._files)
 
     def known(self, name: CellName) -> list[Score]:
         return self._files[name].of(self._task_of[name].items)

@@ -1,21 +1,34 @@
 """What an evaluation will take, in sentences, before anything heavy is loaded."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from judges.commands.forecast import Workload, forecast
+from judges.commands.preflight import describe
 from rl.config.evaluate import EvaluateRun
-from rl.evaluate.columns import Column, Control, columns_of
+from rl.evaluate.columns import Column, Control, columns_of, policies_of
 from rl.evaluate.task import Task
 from rl.evaluate.tasks import tasks_of
+from rl.run.preflight import with_ledger
 
 
 def outlook(config: EvaluateRun) -> str:
-    return said_of(columns_of(config), tasks_of(config))
+    return said_of(config, columns_of(config), tasks_of(config))
 
 
-def said_of(columns: Sequence[Column | Control], tasks: Sequence[Task]) -> str:
-    return "\n".join(
-        [
-            f"columns: {', '.join(column.label for column in columns)}",
-            f"tasks: {', '.join(f'{task.name} ({len(task.items):,} items)' for task in tasks)}",
-        ]
-    )
+def said_of(config: EvaluateRun, columns: Sequence[Column | Control], tasks: Sequence[Task]) -> str:
+    """Also what a judge will be asked, and what that costs."""
+    lines = [
+        f"columns: {', '.join(column.label for column in columns)}",
+        f"tasks: {', '.join(f'{task.name} ({len(task.items):,} items)' for task in tasks)}",
+    ]
+    if judged := sum(len(task.items) for task in tasks if task.facts.get("judge")):
+        work = Workload(
+            prompts=judged,
+            group_size=1,
+            steps=len(policies_of(columns)),
+            answer_tokens=config.max_new_tokens,
+        )
+        judge = with_ledger(config.judge, Path(config.out))
+        lines.append(describe(judge, forecast(judge, work)))
+    return "\n".join(lines)

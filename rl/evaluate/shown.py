@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.table import Table as RichTable
 
+from rl.evaluate.cells import Cells
 from rl.evaluate.chance import RESAMPLES
 from rl.evaluate.figures import LEVEL
 from rl.evaluate.table import (
@@ -18,6 +20,7 @@ from rl.evaluate.table import (
     told_p,
     verdict,
 )
+from rl.run.drift import flat
 from rl.run.folder import RunLog
 from rl.run.progress import console_of
 
@@ -36,6 +39,18 @@ def write_table(table: Table, log: RunLog) -> None:
     log.text("table.json", json.dumps(as_json(table), indent=2, ensure_ascii=False, default=str))
 
 
+def write_answers(cells: Cells, folder: Path) -> None:
+    """Written answers as whoever compares or rates answers reads them: `python -m judges pairwise`,
+    `python -m judges axes`."""
+    for name in cells:
+        shown = [score.shown for score in cells.known(name)]
+        if rows := [row for row in shown if {"question", "truth", "answer"} <= row.keys()]:
+            file = folder / name.task / f"{name.column}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.write_text("".join(lines), encoding="utf-8")
+
+
 def print_table(table: Table, stream: TextIO | None = None) -> None:
     """Figures, then a line for each difference that a table is read for."""
     console = console_of(stream or sys.stdout)
@@ -44,7 +59,7 @@ def print_table(table: Table, stream: TextIO | None = None) -> None:
     for place, name in enumerate(header):
         shown.add_column(name, justify="left" if place < 2 else "right", no_wrap=place >= 2)
     for row in table.rows:
-        task, *cells = cells_of(table, row)[: len(header)]
+        task, *cells = (cell.text for cell in cells_of(table, row)[: len(header)])
         shown.add_row(task if row.is_primary else "", *cells)
     console.print("", shown, "")
     for line in (*told_differences(table), *told_gaps(table), *table.notes):
@@ -71,7 +86,10 @@ def as_markdown(table: Table) -> str:
     parts = [
         _markdown_row(header),
         _markdown_row(["---", "---", *["---:"] * (len(header) - 2)]),
-        *(_markdown_row(cells_of(table, row)) for row in table.rows),
+        *(
+            _markdown_row(["<br>".join(filter(None, cell)) for cell in cells_of(table, row)])
+            for row in table.rows
+        ),
         "",
         HOW_TO_READ,
         "",
@@ -88,7 +106,8 @@ def as_markdown(table: Table) -> str:
 
 
 def _told_facts(name: str, facts: Mapping[str, Any]) -> str:
-    said = "; ".join(f"{what} {value}" for what, value in facts.items() if value not in (None, ""))
+    """Those that say something: what is off or empty is in table.json."""
+    said = "; ".join(f"{what} {value}" for what, value in flat(facts) if value)
     return f"{name}: {said}" if name else said
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from judges.trust.agreement import Estimate
 from rl.evaluate.figures import LEVEL, Difference, Row
@@ -31,25 +31,28 @@ class Table:
     facts_of_columns: Mapping[str, Mapping[str, Any]]
 
 
+class Cell(NamedTuple):
+    text: str
+    note: str = ""
+    """How surely."""
+
+
 def header_of(table: Table) -> list[str]:
-    differences = (
-        each
-        for label in table.compared[1:]
-        for each in (f"{label} {MINUS} {table.compared[0]}", f"{label}: p", f"{label}: in words")
-    )
+    differences = (f"{label} {MINUS} {table.compared[0]}" for label in table.compared[1:])
     return ["task", "metric", "n", *table.columns, *differences]
 
 
-def cells_of(table: Table, row: Row) -> list[str]:
+def cells_of(table: Table, row: Row) -> list[Cell]:
     """As the header has them."""
-    differences: list[str] = []
-    for label in table.compared[1:]:
-        if found := row.differences.get(label):
-            differences += [told_difference(row, found), told_p(found), verdict(row.metric, found)]
-        else:
-            differences += ["", "", ""]
-    figures = [_told_cell(table, row, label) for label in table.columns]
-    return [row.task, row.metric.name, _told_counts(row), *figures, *differences]
+    differences = [
+        Cell(told_difference(row, found), f"p {told_p(found)}: {verdict(row.metric, found)}")
+        if (found := row.differences.get(label))
+        else Cell("")
+        for label in table.compared[1:]
+    ]
+    figures = [_cell(table, row, label) for label in table.columns]
+    head = [Cell(text) for text in (row.task, row.metric.name, _told_counts(row))]
+    return [*head, *figures, *differences]
 
 
 def told_value(metric: Metric, value: float | None, digits: int = 3) -> str:
@@ -61,13 +64,15 @@ def told_value(metric: Metric, value: float | None, digits: int = 3) -> str:
 def told_difference(row: Row, difference: Difference) -> str:
     """With its interval; of shares in points of a hundred."""
     value = difference.estimate.value
-    return "-" if value is None else f"{_signed(row, value)} {told_interval(row, difference)}"
+    if value is None:
+        return "-"
+    return f"{_signed(row, value)} {told_interval(row, difference)}".strip()
 
 
 def told_interval(row: Row, figure: Difference | Estimate) -> str:
     estimate = figure.estimate if isinstance(figure, Difference) else figure
     if estimate.low is None or estimate.high is None:
-        return "[-]"
+        return ""
     signed = isinstance(figure, Difference)
     ends = (_signed(row, end) if signed else _plain(row, end) for end in _ends(estimate))
     return f"[{', '.join(ends)}]"
@@ -118,10 +123,7 @@ def _row_as_json(table: Table, row: Row) -> dict[str, Any]:
         "is_share": metric.is_share,
         "is_primary": row.is_primary,
         "items": dict(row.counts),
-        "figures": {
-            label: asdict(figure) | {"told": told_interval(row, figure)}
-            for label, figure in row.figures.items()
-        },
+        "figures": {label: asdict(figure) for label, figure in row.figures.items()},
         "differences": {
             label: asdict(each.estimate)
             | {"p": each.p, "by": each.by, "p_holm": each.p_holm}
@@ -136,11 +138,13 @@ def _cells_as_json(cells: Mapping[CellName, str]) -> list[dict[str, str]]:
     return [{"task": cell.task, "column": cell.column, "why": why} for cell, why in cells.items()]
 
 
-def _told_cell(table: Table, row: Row, label: str) -> str:
-    if label in row.figures:
-        return told_value(row.metric, row.figures[label].value, _digits(row))
-    cell = CellName(row.task, label)
-    return "refused" if cell in table.refused else "unfinished" if cell in table.missing else ""
+def _cell(table: Table, row: Row, label: str) -> Cell:
+    if figure := row.figures.get(label):
+        told = told_value(row.metric, figure.value, _digits(row))
+        return Cell(told, told_interval(row, figure))
+    name = CellName(row.task, label)
+    is_missing = name in table.missing
+    return Cell("refused" if name in table.refused else "unfinished" if is_missing else "")
 
 
 def _told_counts(row: Row) -> str:

@@ -5,20 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from rl.report.panels import Panel, Record, Said, Section, Table
+from rl.run.drift import flat
 
 
 def table(record: Record) -> Table | None:
     found = _read(record)
     if not found:
         return None
-    header, places = found["header"], {label: 3 + i for i, label in enumerate(found["columns"])}
-    rows = []
-    for row in found["rows"]:
-        cells = [Said(text) for text in row["told"]]
-        for label, figure in row["figures"].items():
-            cells[places[label]] = Said(cells[places[label]].text, note=figure["told"])
-        rows.append(cells)
-    return Table(header, rows)
+    rows = [[Said(text, note=note) for text, note in row["told"]] for row in found["rows"]]
+    return Table(found["header"], rows)
 
 
 def gaps(record: Record) -> Table | None:
@@ -48,7 +43,7 @@ def facts(record: Record) -> Table | None:
 
 
 def _told(facts: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in facts.items() if value not in (None, ""))
+    return "\n".join(f"{name}: {value}" for name, value in flat(facts) if value)
 
 
 def _read(record: Record) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A line for each setting or fact that changed, by its dotted name."""
-    was, is_ = dict(_flat(before)), dict(_flat(now))
+    was, is_ = dict(flat(before)), dict(flat(now))
     return [
         f"{name}: {was.get(name)!r} -> {is_.get(name)!r}"
         for name in dict.fromkeys([*was, *is_])
@@ -50,10 +50,10 @@ def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
 

@@ -14,7 +14,7 @@ from rl.evaluate.columns import Column, columns_of, policies_of
 from rl.evaluate.opened import candidate_of, facts_of, opened
 from rl.evaluate.outlook import said_of
 from rl.evaluate.scores import CellName
-from rl.evaluate.shown import print_table, write_table
+from rl.evaluate.shown import print_table, write_answers, write_table
 from rl.evaluate.table import cells_of, header_of, told_value
 from rl.evaluate.task import Score, Task
 from rl.evaluate.tasks import tasks_of
@@ -48,7 +48,7 @@ class EvaluateStage:
                     task.check(candidate)
                 except Refusal as error:
                     raise Refusal(f"column {label}: {error}") from None
-        say(said_of(self._columns, self._tasks))
+        say(said_of(self.config, self._columns, self._tasks))
         self._shared = shared_with(self.config, self._columns, self._tasks)
         for each in self._shared:
             if each.overlap.overlapping:
@@ -152,7 +152,8 @@ class _Record:
         """The table of what is there, however the run ended."""
         table = self._cells.table(facts, notes)
         write_table(table, self.run.log)
-        rows = [cells_of(table, row) for row in table.rows]
+        write_answers(self._cells, self.run.log.folder / "answers")
+        rows = [[" ".join(cell).strip() for cell in cells_of(table, row)] for row in table.rows]
         self.run.tracker.log_table("table", header_of(table), rows)
         self.run.progress.close()
         print_table(table)

@@ -158,3 +158,12 @@ def test_a_dry_run_says_what_it_would_measure(quiz):
     assert code == 0
     assert "tasks: arc_challenge (48 items)" in err
     assert json.loads(out)["columns"] == [TINY, "random"]
+
+
+def test_a_dry_run_says_what_a_judge_would_be_asked():
+    price = "--judge.usd-per-m-in 1 --judge.usd-per-m-out 1 --judge.url http://127.0.0.1:9/v1"
+    judge = ["--judge.backend", "custom", "--judge.model", "m", *price.split()]
+    code, _, err = evaluate(TINY, "random", "--tasks", "judged=medical_en", *judge, "--dry-run")
+    assert code == 0
+    assert "about 156 calls" in err  # 78 held-out questions, two columns
+    assert "money: about $" in err

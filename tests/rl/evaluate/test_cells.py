@@ -4,11 +4,12 @@ import math
 
 import pytest
 
+from judges.pairwise.command import in_both, read_answers
 from rl.config import PolicyConfig
 from rl.evaluate.cells import Cells, names_of
 from rl.evaluate.columns import Column, Control
 from rl.evaluate.scores import CellName, ScoreFile
-from rl.evaluate.shown import as_markdown
+from rl.evaluate.shown import as_markdown, write_answers
 from rl.evaluate.table import as_json, cells_of, header_of
 from rl.evaluate.task import Metric, Score, mean_of
 from rl.refusal import Refusal
@@ -95,13 +96,14 @@ def test_the_table_says_who_is_better_by_how_much_and_how_surely(tmp_path):
     table = filling.table({"seed": 0})
     header = header_of(table)
     assert header[:6] == ["task", "metric", "n", "base", "tuned", "oracle"]
-    assert header[6:] == ["tuned − base", "tuned: p", "tuned: in words"]
+    assert header[6:] == ["tuned − base"]
     right = dict(zip(header, cells_of(table, table.rows[0]), strict=True))
-    assert (right["base"], right["tuned"], right["oracle"]) == ("25.0 %", "62.5 %", "100.0 %")
-    assert right["tuned − base"].startswith("+37.5 [+22.")
-    assert (right["tuned: p"], right["tuned: in words"]) == ("<0.001", "better")
+    assert right["base"] == ("25.0 %", "[14.2, 40.2]")  # Wilson's
+    assert (right["tuned"].text, right["oracle"].text) == ("62.5 %", "100.0 %")
+    assert right["tuned − base"].text.startswith("+37.5 [+22.")
+    assert right["tuned − base"].note == "p <0.001: better"
     words = dict(zip(header, cells_of(table, table.rows[1]), strict=True))
-    assert words["tuned: in words"] == "higher"
+    assert words["tuned − base"].note == "p <0.001: higher"
     (row, _) = as_json(table)["rows"]
     assert row["differences"]["tuned"]["by"] == "McNemar, exact"
     said = as_markdown(table)
@@ -134,7 +136,7 @@ def test_a_refused_cell_has_its_reason_and_never_a_number(tmp_path):
     fill(filling, "tuned", [0] * 40)
     table = filling.table({})
     shown = dict(zip(header_of(table), cells_of(table, table.rows[0]), strict=True))
-    assert (shown["tuned"], shown["tuned − base"], shown["tuned: p"]) == ("refused", "", "")
+    assert (shown["tuned"], shown["tuned − base"]) == (("refused", ""), ("", ""))
     assert "refused: quiz: tuned: every answer is wrong" in as_markdown(table)
     assert as_json(table)["rows"][0]["figures"].keys() == {"base"}
 
@@ -154,6 +156,21 @@ def test_nothing_is_held_against_a_first_column_that_was_refused(tmp_path):
     fill(filling, "base", [0] * 40)
     fill(filling, "tuned", [1] * 40)
     assert [row.differences for row in filling.table({}).rows] == [{}, {}]
+
+
+def test_written_answers_are_left_as_whoever_compares_them_reads_them(tmp_path):
+    filling = cells(tmp_path, BASE, TUNED)
+    for label, said in (("base", "no idea"), ("tuned", "aspirin")):
+        asked = {"question": "What thins the blood?", "truth": "Aspirin", "answer": said}
+        filling.add(
+            CellName("quiz", label),
+            Score(item="1", values={"right": 1.0}, shown={**asked, "reasoning": ""}),
+        )
+    write_answers(filling, tmp_path / "answers")
+    files = [tmp_path / "answers" / "quiz" / f"{label}.jsonl" for label in ("base", "tuned")]
+    pairs, alone = in_both(*(read_answers(str(file)) for file in files))
+    assert [(one.answer, other.answer) for one, other in pairs] == [("no idea", "aspirin")]
+    assert alone == 0
 
 
 def test_a_control_that_no_task_knows_is_refused(tmp_path):
