@@ -84,6 +84,8 @@ class _OnServer(_AsPrompted, LocalCompletionsAPI):
             max_length=candidate.window,
             add_bos_token=None,
             timeout=_TIMEOUT_S,
+            # its own would carry OPENAI_API_KEY to whoever answers there
+            header={"Content-Type": "application/json"},
         )
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> Answers:

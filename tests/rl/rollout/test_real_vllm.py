@@ -198,11 +198,6 @@ def test_a_server_with_a_smaller_window_than_the_model_says_so(url, tmp_path):
         list(in_chat.score(served_at(url), long, ()))
 
 
-def test_a_model_that_is_not_served_is_refused_with_those_that_are(url):
-    with pytest.raises(Refusal, match=r"serves no 'other'\. It serves base"):
-        served_at(url, "other")
-
-
 def test_log_probs_of_what_is_sampled_from_are_recognised_at_any_temperature(url, tmp_path):
     async def main():
         async with VllmEngine(url, tmp_path) as engine:
