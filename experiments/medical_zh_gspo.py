@@ -69,5 +69,15 @@ TINY = Variant(
     },
 )
 
+GPU_24GB = Variant(
+    help="For one GPU of 24 GB, which vLLM and the trainer share by halves.",
+    values={"rollout": {"memory_share": 0.5}, "gspo": {"micro_batch_rows": 1}},
+)
+
 if __name__ == "__main__":
-    main(MEDICAL_ZH_GSPO, prog="medical_zh_gspo", description=__doc__, variants={"tiny": TINY})
+    main(
+        MEDICAL_ZH_GSPO,
+        prog="medical_zh_gspo",
+        description=__doc__,
+        variants={"tiny": TINY, "gpu-24gb": GPU_24GB},
+    )

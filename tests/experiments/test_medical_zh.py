@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.medical_zh_gspo import MEDICAL_ZH_GSPO
-from experiments.medical_zh_sft import MEDICAL_ZH_SFT
-from rl.config import with_preset
+from experiments.medical_zh_gspo import GPU_24GB, MEDICAL_ZH_GSPO
+from experiments.medical_zh_sft import GPU_80GB, MEDICAL_ZH_SFT
+from rl.config import with_preset, with_values
 from rl.run.folder import read_run
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +70,23 @@ def test_an_optimizer_step_takes_eight_rows_in_four_passes_of_two():
     gspo = MEDICAL_ZH_GSPO.gspo
     assert gspo.rows // gspo.minibatches == 8
     assert gspo.rows // gspo.minibatches // gspo.micro_batch_rows == 4
+
+
+def test_a_gpu_of_another_size_changes_no_step():
+    """Rows at once, what is kept of a pass and vLLM's share: the update is the same."""
+    gspo = with_values(MEDICAL_ZH_GSPO, GPU_24GB.values)
+    assert gspo.gspo.rows == MEDICAL_ZH_GSPO.gspo.rows
+    assert gspo.gspo.rows % (gspo.gspo.minibatches * gspo.gspo.micro_batch_rows) == 0
+    sft = with_values(MEDICAL_ZH_SFT, GPU_80GB.values)
+    assert sft.sft.batch_rows == MEDICAL_ZH_SFT.sft.batch_rows
+    changed = {"policy.gradient_checkpointing", "sft.micro_batch_rows", "gspo.micro_batch_rows"}
+    said = {
+        f"{section}.{name}"
+        for variant in (GPU_24GB, GPU_80GB)
+        for section, values in variant.values.items()
+        for name in values
+    }
+    assert said == changed | {"rollout.memory_share"}
 
 
 def test_what_the_sft_keeps_back_is_what_the_gspo_is_measured_on():
