@@ -174,7 +174,12 @@ async def judged(config: PairwiseConfig, pairs: Sequence[tuple[Answered, Answere
         (place, way): verdict for (place, way, _), verdict in zip(asked, verdicts, strict=True)
     }
     return [
-        Match(question=one.question, a_first=said[place, True], b_first=said[place, False])
+        Match(
+            question=one.question,
+            a_first=said[place, True],
+            b_first=said[place, False],
+            is_same=place in same,
+        )
         for place, (one, _) in enumerate(pairs)
     ]
 
@@ -192,6 +197,11 @@ def failures(found: Outcome, config: PairwiseConfig) -> list[str]:
         problems.append(
             f"the judge names whoever stands {place}, whichever answer it is: it has not compared "
             "them, and the figures above say nothing. Choose another judge"
+        )
+    elif found.told_nobody_apart:
+        problems.append(
+            f"the judge names neither, of all {found.judged - found.same} pairs of answers that "
+            "differ: the figures above say nothing. Choose another judge, or another --grading"
         )
     return problems
 

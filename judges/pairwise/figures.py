@@ -15,6 +15,8 @@ from judges.verdict import JudgeFault, Scored, Verdict
 
 ALWAYS_FIRST = 0.9
 """A judge that names who stands first, or second, more often than this has not compared."""
+TIES_BY_CHANCE = 4
+"""So few pairs of answers may all be as good as each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class Match:
     question: str
     a_first: Verdict
     b_first: Verdict
+    is_same: bool = False
+    """Both said the same, and nobody was asked."""
 
     @property
     def shares(self) -> tuple[float, float] | None:
@@ -38,6 +42,8 @@ class Outcome:
     questions: int
     judged: int
     """In both orders."""
+    same: int
+    """Of them, those where both said the same: a tie, without asking."""
     wins: int
     """Of A."""
     ties: int
@@ -57,6 +63,10 @@ class Outcome:
     def only_looks_at_the_place(self) -> bool:
         share = self.first.value
         return share is not None and not 1 - ALWAYS_FIRST < share < ALWAYS_FIRST
+
+    @property
+    def told_nobody_apart(self) -> bool:
+        return self.judged - self.same > TIES_BY_CHANCE and self.ties == self.judged
 
 
 def outcome(matches: Sequence[Match], *, seed: int) -> Outcome:
@@ -78,6 +88,7 @@ def outcome(matches: Sequence[Match], *, seed: int) -> Outcome:
     return Outcome(
         questions=len(matches),
         judged=len(judged),
+        same=sum(match.is_same for match in matches),
         wins=names[FIRST],
         ties=names[NEITHER],
         losses=names[SECOND],

@@ -1,6 +1,7 @@
 """A policy's own answers to questions, held against the truth and, where there is one, judged."""
 
 import hashlib
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -66,16 +67,22 @@ class Answers:
         rows: Sequence[Row],
         sampling: Sampling,
         *,
+        most_questions: int | None = None,
         thinking: bool | None = None,
         judge: JudgeConfig | None = None,
         reward: RewardConfig | None = None,
         engine_of: EngineOf = in_process,
     ) -> None:
-        """`thinking` is the candidate's own where it is not given. At temperature 0 it is asked for
-        what is likeliest."""
+        """`thinking` is the candidate's own where it is not given."""
         self.name = name
-        self.items = [row.id for row in rows]
-        self._rows, self._sampling, self._thinking = rows, sampling, thinking
+        self._of_data = {
+            "questions": len(rows),
+            "sha": hashlib.sha256(repr(rows).encode()).hexdigest()[:16],
+        }
+        shuffled = random.Random(0).sample(rows, len(rows))  # so that fewer are some of the same
+        self._rows = shuffled[:most_questions]
+        self.items = [row.id for row in self._rows]
+        self._sampling, self._thinking = sampling, thinking
         self._judge, self._reward = judge, reward or RewardConfig()
         self._engine_of = engine_of
         if not rows:
@@ -94,8 +101,7 @@ class Answers:
     def facts(self) -> Mapping[str, Any]:
         judge = self._judge and {n: getattr(self._judge, n) for n in A_VERDICT_DEPENDS_ON}
         return {
-            "questions": len(self._rows),
-            "sha": hashlib.sha256(repr(self._rows).encode()).hexdigest()[:16],
+            **self._of_data,
             "sampling": asdict(self._sampling),
             "thinking": self._thinking,
             "reward": asdict(self._reward),

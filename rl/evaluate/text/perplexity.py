@@ -60,16 +60,15 @@ def perplexity_tasks(
     of_data = {"data": name, "sha": content_sha(name, config, flag=flag)}
     tasks: list[Perplexity] = []
     for domain, documents in read_domains(name, config, flag=flag).items():
+        of_domain = of_data | {"documents": len(documents)}
         random.Random(0).shuffle(documents)  # so that fewer documents are some of the same
-        kept = documents[:most_documents]
-        left_out = len(documents) - len(kept)
         tasks.append(
             Perplexity(
                 f"perplexity-{domain}",
-                kept,
+                documents[:most_documents],
                 window=window,
                 stride=stride,
-                of_data=of_data | {"documents": len(kept), "left out": left_out},
+                of_data=of_domain,
             )
         )
     return tasks

@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 from scipy.stats import binomtest
 
-from judges.pairwise.command import main
+from judges.pairwise.command import PairwiseConfig, failures, main
 from judges.pairwise.figures import Match, outcome
 from judges.pairwise.question import pair_of, pair_prompt, read_pair
 from judges.verdict import FaultCause, JudgeFault, Scored
@@ -98,6 +98,30 @@ def test_a_judge_that_always_names_the_first_is_found_out(compared_by):
     assert found["first"]["value"] == 1.0
     assert found["same_both_ways"] == 0.0
     assert "names whoever stands first" in said
+
+
+def matched(*shares, same=0):
+    matches = [
+        Match(question=f"asked {n}", a_first=said_of(a), b_first=said_of(1 - b))
+        for n, (a, b) in enumerate(shares)
+    ]
+    tie = said_of(0.5)
+    return outcome(
+        matches
+        + [
+            Match(question=f"same {n}", a_first=tie, b_first=tie, is_same=True) for n in range(same)
+        ],
+        seed=0,
+    )
+
+
+def test_a_judge_that_names_neither_of_any_pair_is_found_out():
+    unsure = [(0.53, 0.46)] * 5
+    [problem] = failures(matched(*unsure), PairwiseConfig(a="a.jsonl", b="b.jsonl"))
+    assert "names neither, of all 5 pairs" in problem
+    assert matched(*unsure, same=3).told_nobody_apart
+    assert not matched(*unsure, (0.9, 0.8)).told_nobody_apart
+    assert not matched(*unsure[:4], same=9).told_nobody_apart
 
 
 def test_faults_are_written_down_by_cause(compared_by):

@@ -198,6 +198,13 @@ def test_questions_that_leave_no_room_are_refused(candidate):
         Answers("answers", ROWS, GREEDY).check(narrow)
 
 
+def test_fewer_questions_are_some_of_the_same_and_the_same_data():
+    tasks = [Answers("answers", ROWS, GREEDY, most_questions=most) for most in (None, 3, 2)]
+    every, three, two = (task.items for task in tasks)
+    assert (every[:3], every[:2]) == (three, two)
+    assert tasks[0].facts == tasks[2].facts
+
+
 def test_two_questions_of_one_name_are_refused():
     with pytest.raises(Refusal, match="2 questions are called 'scurvy'"):
         Answers("answers", [ROWS[0], ROWS[0]], GREEDY)
