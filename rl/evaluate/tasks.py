@@ -1,7 +1,6 @@
 """The tasks there are, by the names a person types."""
 
 import dataclasses
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,7 +60,9 @@ def _choices(name: str, file: str | None, config: EvaluateRun) -> Sequence[Task]
 def _perplexity(file: str, config: EvaluateRun, judge: JudgeConfig) -> Sequence[Task]:
     from rl.evaluate.text.perplexity import perplexity_tasks
 
-    return perplexity_tasks(file, DataConfig(), flag="--tasks", most_documents=config.limit)
+    return perplexity_tasks(
+        *(file, DataConfig()), flag="--tasks", most_documents=config.limit, seed=config.seed
+    )
 
 
 def _answers(file: str, config: EvaluateRun, judge: JudgeConfig) -> Sequence[Task]:
@@ -82,12 +83,11 @@ def _of_answers(kind: str, file: str, config: EvaluateRun, judge: JudgeConfig | 
 
     rows = read_rows(file, flag="--tasks")
     rows = [row for row in rows if row.split == "heldout"] or rows
-    if config.limit is not None and config.limit < len(rows):
-        rows = random.Random(config.seed).sample(rows, config.limit)
     sampling = Sampling(
         max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed
     )
-    return Answers(f"{kind}-{Path(file).stem}", rows, sampling, judge=judge)
+    name = f"{kind}-{Path(file).stem}"
+    return Answers(name, rows, sampling, most_questions=config.limit, judge=judge)
 
 
 OF_FILES: Mapping[str, Make] = {

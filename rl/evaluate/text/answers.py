@@ -79,8 +79,8 @@ class Answers:
             "questions": len(rows),
             "sha": hashlib.sha256(repr(rows).encode()).hexdigest()[:16],
         }
-        shuffled = random.Random(0).sample(rows, len(rows))  # so that fewer are some of the same
-        self._rows = shuffled[:most_questions]
+        drawn = random.Random(sampling.seed).sample(rows, len(rows))
+        self._rows = drawn[:most_questions]  # so that fewer are some of the same
         self.items = [row.id for row in self._rows]
         self._sampling, self._thinking = sampling, thinking
         self._judge, self._reward = judge, reward or RewardConfig()

@@ -53,6 +53,7 @@ def perplexity_tasks(
     *,
     flag: str,
     most_documents: int | None = None,
+    seed: int = 0,
     window: int | None = None,
     stride: int | None = None,
 ) -> list["Perplexity"]:
@@ -61,7 +62,7 @@ def perplexity_tasks(
     tasks: list[Perplexity] = []
     for domain, documents in read_domains(name, config, flag=flag).items():
         of_domain = of_data | {"documents": len(documents)}
-        random.Random(0).shuffle(documents)  # so that fewer documents are some of the same
+        random.Random(seed).shuffle(documents)  # so that fewer documents are some of the same
         tasks.append(
             Perplexity(
                 f"perplexity-{domain}",
