@@ -51,12 +51,12 @@ def columns_of(config: EvaluateRun) -> list[Column | Control]:
             "whom to measure? Name models or the folders of runs, as in: evaluate smollm2-135m "
             "runs/NAME --tasks ..."
         )
-    if len(named) == 1 and (run := run_folder(named[0][1])):
-        columns: list[Column | Control] = [_start_of(run), _of_run(run, named[0][0])]
-    else:
-        columns = []
-        for label, spec in named:
-            columns.append(_column(spec, label, columns, config))
+    columns: list[Column | Control] = []
+    policies = [spec for _, spec in named if not _is_control(spec)]
+    if len(policies) == 1 and (run := run_folder(policies[0])):
+        columns.append(_start_of(run))
+    for label, spec in named:
+        columns.append(_column(spec, label, columns, config))
     _refuse_same_labels(columns)
     return [_as_asked(column, config) for column in columns]
 
@@ -83,7 +83,7 @@ def _label_and_spec(entry: str) -> tuple[str | None, str]:
 def _column(
     spec: str, label: str | None, before: Sequence[Column | Control], config: EvaluateRun
 ) -> Column | Control:
-    if spec == ORACLE or spec.startswith(CONSTANT):
+    if _is_control(spec) and spec != RANDOM:
         return Control(label=label or spec.replace(":", "-"), name=spec)
     if spec == RANDOM:
         return _random(label, before)
@@ -101,6 +101,10 @@ def _column(
         f"column {spec}: no such run, adapter or model"
         f"{did_you_mean(spec, [*EMBEDDED, ORACLE, RANDOM, *runs])}"
     )
+
+
+def _is_control(spec: str) -> bool:
+    return spec in (ORACLE, RANDOM) or spec.startswith(CONSTANT)
 
 
 def _is_model(spec: str, folder: Path) -> bool:

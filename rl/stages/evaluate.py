@@ -10,7 +10,7 @@ from typing import Any
 from rl.config.evaluate import EvaluateRun
 from rl.evaluate.cells import Cells, names_of
 from rl.evaluate.chance import RESAMPLES
-from rl.evaluate.columns import Column, columns_of, policies_of
+from rl.evaluate.columns import Column, Control, columns_of, policies_of
 from rl.evaluate.opened import candidate_of, facts_of, opened
 from rl.evaluate.outlook import said_of
 from rl.evaluate.scores import CellName
@@ -66,7 +66,7 @@ class EvaluateStage:
         tasks = tasks_of(self.config, run.log.folder)
         folder, facts = run.log.folder / "scores", self._facts_of_columns
         cells = Cells(folder, self._names, self._columns, tasks, facts, self.config.seed)
-        record = _Record(run, cells)
+        record = _Record(run, cells, self._columns)
         run.log.text("overlap.jsonl", as_jsonl(self._shared))
         run.exits.callback(record.conclude, self._facts(), [str(each) for each in self._shared])
         for column in self._columns:
@@ -118,8 +118,11 @@ class EvaluateStage:
 class _Record:
     """What is written down and told while cells fill."""
 
-    def __init__(self, run: OpenRun, cells: Cells) -> None:
+    def __init__(self, run: OpenRun, cells: Cells, columns: Sequence[Column | Control]) -> None:
         self.run, self._cells = run, cells
+        policies = policies_of(columns)
+        self._random = {column.label for column in policies if column.has_random_weights}
+        """Of whose figures one is refused as a rule: that is what they are there to show."""
         rows = read_run(run.log.folder).metrics
         self._told = {CellName(row["task"], row["column"]) for row in rows}
         if known := cells.known_in_all():
@@ -157,7 +160,9 @@ class _Record:
         self.run.tracker.log_table("table", header_of(table), rows)
         self.run.progress.close()
         print_table(table)
-        refused = {str(name): why for name, why in table.refused.items()}
+        refused = {
+            str(name): why for name, why in table.refused.items() if name.column not in self._random
+        }
         self.run.figures.update(cells=len(self._told), refused=refused)
 
     def _tell(self, name: CellName, task: Task) -> None:

@@ -45,7 +45,7 @@ def test_a_run_brings_its_adapter_and_how_it_is_asked(trained):
 
 
 def test_a_run_alone_is_held_against_what_it_began_with_asked_alike(trained):
-    before, after = columns(str(trained))
+    before, after, _ = columns(str(trained), "oracle")
     assert (before.label, after.label) == ("tiny-qwen3.5", "trained")
     assert before.policy.adapter is None
     assert (before.system_prompt, before.thinking) == (after.system_prompt, after.thinking)
