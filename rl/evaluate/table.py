@@ -51,7 +51,7 @@ def cells_of(table: Table, row: Row) -> list[Cell]:
         for label in table.compared[1:]
     ]
     figures = [_cell(table, row, label) for label in table.columns]
-    head = [Cell(text) for text in (row.task, row.metric.name, _told_counts(row))]
+    head = [Cell(text) for text in (row.task, row.metric.name, _told_counts(table, row))]
     return [*head, *figures, *differences]
 
 
@@ -147,8 +147,10 @@ def _cell(table: Table, row: Row, label: str) -> Cell:
     return Cell("refused" if name in table.refused else "unfinished" if is_missing else "")
 
 
-def _told_counts(row: Row) -> str:
-    return "/".join(map(str, dict.fromkeys(row.counts.values()))) or "-"
+def _told_counts(table: Table, row: Row) -> str:
+    """Once, where the policies have as many. A control need not have every figure."""
+    counts = [count for label, count in row.counts.items() if label in table.compared]
+    return "/".join(map(str, dict.fromkeys(counts))) or "-"
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:

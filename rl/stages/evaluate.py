@@ -186,7 +186,7 @@ class _Record:
         run.log.metrics(row)
         run.tracker.log(row)
         run.progress.row(row, is_told=False)
-        head = f"cell {row['cell']}/{len(self._cells)}  {name}"
+        head = f"cell {len(self._told & {*self._cells})}/{len(self._cells)}  {name}"
         run.progress.note(f"{head}  {said}  n {len(scores)}  {duration(row['seconds'])}")
         checkpoints = run.log.checkpoints
         checkpoints.unfinished.mkdir(parents=True, exist_ok=True)
