@@ -42,17 +42,22 @@ class LlamaServer:
         self._server = None
 
     def _load(self) -> Any:
-        xllamacpp: Any = import_module("xllamacpp")  # it has no types
-        params = xllamacpp.CommonParams()
-        params.model.path = self._model
-        params.n_ctx = CONTEXT_TOKENS * SLOTS
-        params.n_parallel = SLOTS
-        params.port = 0
-        params.cache_ram_mib = 0  # the slots keep what is shared; a pile of old prompts takes 8 GB
-        params.warmup = False
-        params.verbosity = 0
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
-        return xllamacpp.Server(params)
+        return open_gguf(self._model, slots=SLOTS, context_tokens=CONTEXT_TOKENS)
+
+
+def open_gguf(path: str, *, slots: int, context_tokens: int) -> Any:
+    """llama.cpp's server with that model, up for as long as it is held."""
+    xllamacpp: Any = import_module("xllamacpp")  # it has no types
+    params = xllamacpp.CommonParams()
+    params.model.path = path
+    params.n_ctx = context_tokens * slots
+    params.n_parallel = slots
+    params.port = 0
+    params.cache_ram_mib = 0  # the slots keep what is shared; a pile of old prompts takes 8 GB
+    params.warmup = False
+    params.verbosity = 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
+    return xllamacpp.Server(params)
 
 
 def _threads() -> int:
