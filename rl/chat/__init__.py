@@ -1,0 +1,1 @@
+"""Owns talking with a trained policy: an answer as it comes, reasoning and answer told apart."""
