@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from rl.evaluate.columns import Column, Control
-from rl.evaluate.figures import rows_of, with_holm
+from rl.evaluate.compare.figures import rows_of, with_holm
+from rl.evaluate.compare.table import Table
 from rl.evaluate.scores import CellName, ScoreFile
-from rl.evaluate.table import Table
 from rl.evaluate.task import Controlled, Score, Task
 from rl.refusal import Refusal
 

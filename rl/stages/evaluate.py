@@ -9,13 +9,13 @@ from typing import Any
 
 from rl.config.evaluate import EvaluateRun
 from rl.evaluate.cells import Cells, names_of
-from rl.evaluate.chance import RESAMPLES
 from rl.evaluate.columns import Column, Control, columns_of, policies_of
+from rl.evaluate.compare.chance import RESAMPLES
+from rl.evaluate.compare.shown import print_table, write_answers, write_table
+from rl.evaluate.compare.table import cells_of, header_of, told_value
 from rl.evaluate.opened import candidate_of, facts_of, opened
 from rl.evaluate.outlook import said_of
 from rl.evaluate.scores import CellName
-from rl.evaluate.shown import print_table, write_answers, write_table
-from rl.evaluate.table import cells_of, header_of, told_value
 from rl.evaluate.task import Score, Task
 from rl.evaluate.tasks import tasks_of
 from rl.evaluate.trained_on import as_jsonl, shared_with

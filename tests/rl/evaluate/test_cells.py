@@ -8,9 +8,9 @@ from judges.pairwise.command import in_both, read_answers
 from rl.config import PolicyConfig
 from rl.evaluate.cells import Cells, names_of
 from rl.evaluate.columns import Column, Control
+from rl.evaluate.compare.shown import as_markdown, write_answers
+from rl.evaluate.compare.table import as_json, cells_of, header_of
 from rl.evaluate.scores import CellName, ScoreFile
-from rl.evaluate.shown import as_markdown, write_answers
-from rl.evaluate.table import as_json, cells_of, header_of
 from rl.evaluate.task import Metric, Score, mean_of
 from rl.refusal import Refusal
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from judges.trust.agreement import bootstrap
-from rl.evaluate.chance import draw, holm, mcnemar, permutation
-from rl.evaluate.figures import rows_of, with_holm
+from rl.evaluate.compare.chance import draw, holm, mcnemar, permutation
+from rl.evaluate.compare.figures import rows_of, with_holm
 from rl.evaluate.task import Metric, Score, mean_of, ratio_of
 
 SHARE = Metric(name="right", better="higher", of=mean_of("right"), is_share=True)

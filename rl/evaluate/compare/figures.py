@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from judges.trust.agreement import Estimate, wilson
-from rl.evaluate.chance import draw, holm, mcnemar, permutation
+from rl.evaluate.compare.chance import draw, holm, mcnemar, permutation
 from rl.evaluate.task import Metric, Quotient, Score
 
 LEVEL = 0.05

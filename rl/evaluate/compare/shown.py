@@ -9,9 +9,9 @@ from typing import Any, TextIO
 from rich.table import Table as RichTable
 
 from rl.evaluate.cells import Cells
-from rl.evaluate.chance import RESAMPLES
-from rl.evaluate.figures import LEVEL
-from rl.evaluate.table import (
+from rl.evaluate.compare.chance import RESAMPLES
+from rl.evaluate.compare.figures import LEVEL
+from rl.evaluate.compare.table import (
     Table,
     as_json,
     cells_of,

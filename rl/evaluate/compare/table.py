@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from judges.trust.agreement import Estimate
-from rl.evaluate.figures import LEVEL, Difference, Row
+from rl.evaluate.compare.figures import LEVEL, Difference, Row
 from rl.evaluate.scores import CellName
 from rl.evaluate.task import Metric
 
