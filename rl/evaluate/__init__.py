@@ -1,1 +1,1 @@
-"""Owns evaluation: policies are columns, tasks give a score an item, and one table tells what is sure."""
+"""Owns evaluation: policies are columns, tasks score them by item, and a table compares them."""
