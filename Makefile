@@ -7,7 +7,7 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart test test-quick test-trl115 check format smoke smoke-recipe bench clean
+.PHONY: help setup quickstart test test-quick test-trl115 check format smoke smoke-recipe smoke-recipes bench clean
 
 help:
 	@echo "make quickstart   train a small model from a judge, 2 cores, no key; ARGS=\"...\" for flags"
@@ -17,6 +17,7 @@ help:
 	@echo "make check        formatting, lint, types"
 	@echo "make smoke        two steps of the real thing: vLLM, judge over HTTP, hot swap"
 	@echo "make smoke-recipe the Chinese recipe on tiny Qwen3.5, served by vLLM, killed and resumed"
+	@echo "make smoke-recipes  four recipes of others on tiny models, one killed and resumed"
 	@echo "make bench        the benchmarks; one JSON line each"
 	@echo "make setup        the environment alone"
 
@@ -68,6 +69,10 @@ smoke: $(READY)
 # The Chinese recipe on tiny Qwen3.5 of both classes and both templates, served by vLLM, killed, resumed.
 smoke-recipe: $(READY) build/torchvision
 	@OMP_NUM_THREADS=1 WHOLE=1 $(RUN) -m pytest tests/experiments/test_medical_zh.py $(ARGS)
+
+# Four recipes of others with --tiny, all of their ways, two at a time.
+smoke-recipes: $(READY)
+	@OMP_NUM_THREADS=1 WHOLE=1 $(RUN) -m pytest -n 2 tests/experiments/test_recipes.py $(ARGS)
 
 bench: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m experiments.bench.update $(ARGS)

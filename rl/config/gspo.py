@@ -9,7 +9,7 @@ from judges.client.backends import shown
 from judges.config import JudgeConfig, above, at_least
 from rewards.config import RewardConfig
 from rl.config.shared import Preset, TrainingRun
-from rl.gspo.refusals import TRL, check_on_policy, check_reference
+from rl.gspo.refusals import TRL, check_on_policy, check_policy, check_reference
 from rl.trl_settings import TrlTable
 
 
@@ -229,6 +229,10 @@ class GSPORun(TrainingRun):
     reward: RewardConfig = field(default_factory=RewardConfig)
     gspo: GSPOConfig = field(default_factory=GSPOConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_policy(self.policy)
 
     def recorded(self) -> dict[str, Any]:
         """Without what a URL may hold of a key."""

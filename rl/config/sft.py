@@ -18,19 +18,27 @@ class SFTConfig:
     steps: int | None = None
     """Optimizer steps, whatever epochs says; None is what epochs takes."""
     batch_rows: int = 16
-    """Rows in an optimizer step, over all processes; packs of rows where packing is on."""
+    """Rows in an optimizer step, over all processes; packs of rows, or blocks, where there are."""
     micro_batch_rows: int = 4
     """Rows in one forward and backward pass."""
     max_tokens: int = 2048
     """Longest row, prompt included. Longer ones are left out, and counted; plain text is cut."""
     packing: bool = False
     """Fill passes with several rows up to max_tokens, where no row can see another."""
+    blocks: bool = False
+    """Plain text in one line, each text with its end, cut every max_tokens: continued
+    pretraining."""
     learning_rate: float = 1e-4
     """Adam's, at its highest."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warmup; the first two fall to 0."""
+    schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "cosine"
+    """How the learning rate falls after the warmup: all but constant fall to 0."""
     warmup_share: float = 0.03
     """Share of the steps over which the learning rate rises to its value."""
+    decay_share: float | None = None
+    """With warmup_stable_decay: share of the steps over which it falls, as a cosine, at the end."""
+    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
+    """AdamW. The second keeps its moments in 8 bits, the third also moves them to the CPU's memory
+    where a GPU has too little."""
     weight_decay: float = 0.0
     """Adam's, decoupled."""
     answers: int = 0
@@ -51,12 +59,45 @@ class SFTConfig:
             raise ValueError(
                 f"sft.warmup_share is {self.warmup_share}: it must be from 0 to under 1"
             )
+        if self.blocks and self.packing:
+            raise ValueError(
+                "sft.blocks with sft.packing: blocks are full as they are. Type --sft.no-packing"
+            )
+        self._check_decay()
         if not self.weight_decay >= 0:
             raise ValueError(f"sft.weight_decay is {self.weight_decay}: it must be 0 or more")
         if self.batch_rows % self.micro_batch_rows:
             raise ValueError(
                 f"sft.batch_rows is {self.batch_rows}, which sft.micro_batch_rows "
                 f"{self.micro_batch_rows} does not divide. Change one of them"
+            )
+
+    def _check_decay(self) -> None:
+        falls_last = self.schedule == "warmup_stable_decay"
+        if self.decay_share is not None and not falls_last:
+            raise ValueError(
+                f"sft.decay_share is {self.decay_share} with sft.schedule {self.schedule}, which "
+                "has no such part. Type --sft.schedule warmup_stable_decay, or leave it out"
+            )
+        if falls_last and not 0 < (self.decay_share or 0) <= 1 - self.warmup_share:
+            raise ValueError(
+                f"sft.decay_share is {self.decay_share} with sft.warmup_share {self.warmup_share}: "
+                "it must be above 0, and both together at most 1, as in --sft.decay-share 0.14"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """What others published of such a run, drawn behind its own curves."""
+
+    loss: tuple[float, ...] = ()
+    """The first and the last that they give."""
+
+    def __post_init__(self) -> None:
+        if len(self.loss) not in (0, 2):
+            raise ValueError(
+                f"published.loss is {self.loss}: it must be two numbers, as in --published.loss "
+                "2.92 2.21"
             )
 
 
@@ -70,3 +111,4 @@ class SFTRun(TrainingRun):
     trl_table: ClassVar[TrlTable] = TRL
 
     sft: SFTConfig = field(default_factory=SFTConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)

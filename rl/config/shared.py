@@ -23,12 +23,16 @@ ALL_LINEAR = "all-linear"
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """The model that learns, and the adapter it learns in."""
+    """The model that learns, and what of it does."""
 
     model: str = "smollm2-135m"
     """A hub id, a folder, or an embedded model: smollm2-135m, tiny-qwen3.5."""
     chat_template: str | None = None
     """A Jinja file in the place of the model's own; chatml-think is ChatML with a think block."""
+    learns: Literal["adapter", "weights"] = "adapter"
+    """A LoRA adapter on the model, or all of the model's own weights."""
+    quantise: Literal["nf4"] | None = None
+    """nf4 holds the model in 4 bits under its adapter, their constants quantised too: QLoRA."""
     adapter: str | None = None
     """Go on from this LoRA adapter, with its own LoRA settings: its folder, a run's, or a
     checkpoint's. None begins a new one."""
@@ -38,8 +42,11 @@ class PolicyConfig:
     """Scale of the adapter: its output is multiplied by alpha / rank."""
     lora_targets: tuple[str, ...] = ("o_proj", "down_proj")
     """Modules that get an adapter, or all-linear. Fewer make sampling on a CPU much faster."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
+    lora_dropout: float = 0.0
+    """Share of what goes into the adapter that each step leaves out."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Compute, and weights that do not learn: those that do are float32. auto is bfloat16 on CUDA,
+    float32 on CPU."""
     gradient_checkpointing: bool = False
     """Compute each forward pass twice and keep little of it: slower, in much less memory."""
 
@@ -56,6 +63,20 @@ class PolicyConfig:
                 f"policy.lora_targets is {' '.join(self.lora_targets)}: all-linear is all of them. "
                 "Type --policy.lora-targets all-linear, or name modules"
             )
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(
+                f"policy.lora_dropout is {self.lora_dropout}: it must be from 0 to under 1"
+            )
+        if self.learns == "weights" and self.quantise:
+            raise ValueError(
+                f"policy.learns is weights with policy.quantise {self.quantise}: weights of 4 bits "
+                "cannot learn. Type --policy.learns adapter, or leave --policy.quantise out"
+            )
+        if self.learns == "weights" and self.adapter:
+            raise ValueError(
+                f"policy.learns is weights with policy.adapter {self.adapter}: merge the adapter "
+                "into its base and name that as --policy.model, or type --policy.learns adapter"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +84,8 @@ class DataConfig:
     """What is learnt from, and what it is measured on."""
 
     train: str = "medical_en"
-    """A set of experiments/data (medical_en, medical_zh), a JSONL or Parquet file, or a hub id."""
+    """A set of experiments/data (medical_en, medical_zh), a JSONL or Parquet file, a hub id, or, to
+    fine-tune, a TOML file of several with their shares."""
     subset: str | None = None
     """Of a data set of the hub, where it has several."""
     split: str | None = None

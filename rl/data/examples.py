@@ -7,13 +7,14 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rl.config import DataConfig
 from rl.data.heldout import parted
+from rl.data.mixture import is_mixture, read_ingredient, read_mixture
 from rl.data.rows import Message, messages_of
-from rl.data.source import Record, read_source
+from rl.data.source import Record, Source, read_source
 from rl.refusal import Refusal
 
 FORMS = "question and answer, messages, prompt and completion, or text"
@@ -29,6 +30,8 @@ class Example:
     answer: str
     reasoning: str = ""
     split: str = "train"
+    domain: str = ""
+    """The source that it is of, where there are several."""
     fault: str = ""
     """Why nothing can be learnt from it."""
 
@@ -53,7 +56,16 @@ def load_examples(config: DataConfig) -> tuple[list[Example], list[Example]]:
 
 
 def _read(name: str, config: DataConfig, flag: str) -> list[Example]:
-    source = read_source(name, config, flag=flag)
+    if not is_mixture(name):
+        return _examples_of(read_source(name, config, flag=flag), config)
+    return [
+        replace(example, domain=ingredient.name)
+        for ingredient in read_mixture(name, flag)
+        for example in _examples_of(read_ingredient(ingredient, config, flag), config)
+    ]
+
+
+def _examples_of(source: Source, config: DataConfig) -> list[Example]:
     return [
         example
         for record in source.records

@@ -117,8 +117,11 @@ def _is_model(spec: str, folder: Path) -> bool:
 def _of_run(run: Path, label: str | None, adapter: Path | None = None) -> Column:
     """What it trained. How it is asked goes along."""
     settings = settings_of(run)
-    folder = adapter or adapter_folder(str(run))
-    policy = dataclasses.replace(settings.policy, adapter=str(folder))
+    if settings.policy.learns == "weights":
+        policy = dataclasses.replace(settings.policy, learns="adapter", model=str(run))
+    else:
+        folder = adapter or adapter_folder(str(run))
+        policy = dataclasses.replace(settings.policy, adapter=str(folder))
     column = _asked_as_in(settings, label or run.resolve().name, policy)
     return dataclasses.replace(column, trained_in=run)
 
@@ -127,7 +130,7 @@ def _start_of(run: Path) -> Column:
     settings = settings_of(run)
     began = settings.policy.adapter
     label = Path(began or settings.policy.model).resolve().name
-    return _asked_as_in(settings, label, settings.policy)
+    return _asked_as_in(settings, label, dataclasses.replace(settings.policy, learns="adapter"))
 
 
 def _of_adapter(folder: Path, label: str | None) -> Column:

@@ -19,6 +19,47 @@ class BatchSettings(Protocol):
     def micro_batch_rows(self) -> int: ...
 
 
+class PolicySettings(Protocol):
+    @property
+    def learns(self) -> str: ...
+    @property
+    def quantise(self) -> str | None: ...
+    @property
+    def lora_dropout(self) -> float: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+def check_policy(policy: PolicySettings) -> None:
+    """What is sampled from is an adapter on the very weights that are trained, as it is."""
+    if policy.learns != "adapter":
+        raise ValueError(
+            f"policy.learns is {policy.learns}: GSPO hands what it learnt to the sampler every"
+            " generation, as an adapter. Type --policy.learns adapter"
+        )
+    if policy.quantise:
+        raise ValueError(
+            f"policy.quantise is {policy.quantise}: completions would come from other weights than"
+            " those in 4 bits that are trained. Leave --policy.quantise out"
+        )
+    if policy.lora_dropout:
+        raise ValueError(
+            f"policy.lora_dropout is {policy.lora_dropout}: {_DROPOUT}. Type --policy.lora-dropout"
+            " 0"
+        )
+    if policy.dtype == "float16":
+        raise ValueError(
+            "policy.dtype is float16: its losses have to be scaled, which is done for fine-tuning"
+            " alone. Type --policy.dtype auto"
+        )
+
+
+_DROPOUT = (
+    "dropout moves ratios further than the clip window is wide, and 25 to 50 % of sequences clip"
+    " with no training at all"
+)
+
+
 def check_data(gspo: BatchSettings, *, prompts_in_data: int) -> None:
     """The data must fill a generation without asking a prompt twice."""
     if prompts_in_data < gspo.prompts:
@@ -99,8 +140,7 @@ _NO_EFFECT = "nothing here reads it"
 _BIASED = "a cut sampling distribution biases every ratio; sample with --rollout.temperature"
 _REFUSED = {
     "delta": "the window is --gspo.clip-low and --gspo.clip-high",
-    "disable_dropout": "dropout moves ratios further than the clip window is wide, and 25 to 50 %"
-    " of sequences clip with no training at all",
+    "disable_dropout": _DROPOUT,
     "entropy_coef": _NO_EFFECT,
     "generation_batch_size": "it is --gspo.prompts times --gspo.group-size",
     "importance_sampling_level": "GSPO has one ratio a sequence",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import PolicyConfig
+from rl.policy.models import WHOLE
 from rl.refusal import Refusal
 
 WEIGHTS = "adapter_model.safetensors"
@@ -22,6 +23,11 @@ def adapter_folder(name: str) -> Path:
     for place in (folder, folder / "adapter"):
         if (place / SETTINGS).is_file() and (place / WEIGHTS).is_file():
             return place
+    if (folder / WHOLE / "config.json").is_file():
+        raise Refusal(
+            f"policy.adapter={name!r}: that run learnt a whole model, not an adapter. Type "
+            f"--policy.model {name}"
+        )
     raise Refusal(
         f"policy.adapter={name!r}: no adapter there ({SETTINGS} and {WEIGHTS}). Name its folder, a "
         "run's, as in runs/NAME, or a checkpoint's, as in runs/NAME/checkpoints/generation-000010"

@@ -37,8 +37,10 @@ def draw_blueprint(config: PolicyConfig, tokenizer: Any) -> Blueprint:
         base = AutoModelForCausalLM.from_config(settings)
         linear = tuple(linear_names(base))
         model = adapted(base, config)
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    names = model.base_model.targeted_module_names
+    weights, names = {}, []
+    if config.learns == "adapter":
+        weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+        names = model.base_model.targeted_module_names
     return Blueprint(
         model_class=type(base).__name__,
         model_type=base.config.get_text_config().model_type,

@@ -57,7 +57,8 @@ def said_of_hours(
 
     pace = measured_pace(getattr(torch, resolved_dtype(config)))
     # Frozen weights need no gradient, so that the way back is one more pass, not two.
-    passes = 2 + config.gradient_checkpointing + passes_without_gradient
+    way_back = 2 if config.learns == "weights" else 1
+    passes = 1 + way_back + config.gradient_checkpointing + passes_without_gradient
     update_s = rows * passes * need.row_flops / (TRAINED * pace.flops_per_s)
     sampling_s = tokens_sampled * need.weights / (DECODED * pace.bytes_per_s)
     parts = f"update {_span(update_s)}"

@@ -1,9 +1,9 @@
-"""The model that learns: base weights, tokenizer, a LoRA adapter, and what exactly was loaded."""
+"""The model that learns: its weights, tokenizer, a LoRA adapter, and what exactly was loaded."""
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from rl.config import PolicyConfig
 from rl.config.shared import ALL_LINEAR
 from rl.policy.adapter import BASE, adapter_folder
-from rl.policy.models import resolve_model
+from rl.policy.models import WHOLE, resolve_model
+from rl.policy.quantised import check_bitsandbytes, keep_differentiable, nf4_settings
 from rl.policy.templates import read_template
 from rl.refusal import Refusal
 
@@ -30,12 +31,13 @@ class Loaded:
     chat_template_sha: str
     adapter: str | None
     """What was gone on from."""
+    quantise: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     model: Any
-    """A PEFT model: the base, and the adapter that learns."""
+    """A PEFT model, of the base and the adapter that learns, or the whole model where it learns."""
     tokenizer: Any
     loaded: Loaded
 
@@ -50,19 +52,49 @@ class Policy:
         return logits_LV.log_softmax(-1).gather(1, ids_1L[0, 1:, None]).squeeze(1).tolist()
 
     @property
+    def has_adapter(self) -> bool:
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def base(self) -> Any:
+        """The model without what is around it."""
+        return self.model.get_base_model() if self.has_adapter else self.model
+
+    @property
     def parameters(self) -> dict[str, int]:
         """How many learn, and of how many, as a summary names it."""
-        trained, of = self.model.get_nb_trainable_parameters()
-        return {"parameters_trained": trained, "parameters": of}
+        return counted(self.model)
 
     def told(self) -> str:
         """For the person who starts a run."""
         loaded, (trained, of) = self.loaded, self.parameters.values()
         begun = f", from the adapter {loaded.adapter}" if loaded.adapter else ""
+        kept = f", {loaded.quantise}" if loaded.quantise else ""
         return (
-            f"policy {loaded.source} ({loaded.device}, {loaded.dtype}){begun}: {trained:,} "
+            f"policy {loaded.source} ({loaded.device}, {loaded.dtype}{kept}){begun}: {trained:,} "
             f"parameters learn ({trained / of:.2%})"
         )
+
+    def save(self, run: Path) -> None:
+        """What learnt, in a run's folder: `adapter`, or a whole `model`."""
+        if self.has_adapter:
+            self.save_adapter(run / "adapter")
+        else:
+            self._save_model(run / WHOLE)
+
+    def take_over(self, checkpoint: Path) -> None:
+        """Go back, or on, to what had been learnt in a checkpoint."""
+        if self.has_adapter:
+            self.load_adapter(checkpoint)
+        else:
+            found = type(self.model).from_pretrained(checkpoint, dtype=self.model.dtype)
+            self.model.load_state_dict(found.state_dict())
+
+    def _save_model(self, folder: Path) -> None:
+        with _refusing_a_full_disk(folder):
+            self.model.save_pretrained(str(folder))
+            self.tokenizer.save_pretrained(str(folder))
+        self.write_base(folder)
 
     def load_adapter(self, folder: Path) -> None:
         """Take the weights of an adapter of the same shape over."""
@@ -75,17 +107,32 @@ class Policy:
 
     def save_adapter(self, folder: Path) -> None:
         """The adapter as PEFT and vLLM read it, and beside it what it belongs to."""
-        from safetensors import SafetensorError
-
-        try:
+        with _refusing_a_full_disk(folder):
             self.model.save_pretrained(str(folder))
-        except SafetensorError as error:  # what it makes of a full disk
-            raise Refusal(f"{folder} cannot be written to ({error}). Make room there") from error
         self.write_base(folder)
 
     def write_base(self, folder: Path) -> None:
-        """What the adapter in that folder belongs to."""
+        """What the adapter in that folder belongs to, or the model there was made of."""
         (folder / BASE).write_text(json.dumps(asdict(self.loaded), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _refusing_a_full_disk(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:  # what it makes of one
+        raise Refusal(f"{folder} cannot be written to ({error}). Make room there") from error
+
+
+def counted(model: Any) -> dict[str, int]:
+    """By PEFT, where there is an adapter: weights of 4 bits are packed, two in a byte."""
+    if hasattr(model, "peft_config"):
+        trained, of = model.get_nb_trainable_parameters()
+    else:
+        trained = of = sum(each.numel() for each in model.parameters())
+    return {"parameters_trained": trained, "parameters": of}
 
 
 def has_cuda() -> bool:
@@ -125,15 +172,30 @@ def context_window(config: PolicyConfig) -> int:
     return settings.max_position_embeddings
 
 
+def check_device(config: PolicyConfig) -> None:
+    """Refuse what this machine cannot compute in."""
+    if config.quantise:
+        check_bitsandbytes(f"policy.quantise {config.quantise}")
+    if resolved_dtype(config) == "float16" and not has_cuda():
+        raise Refusal(
+            "policy.dtype is float16, whose losses are scaled on a GPU alone, and there is none "
+            "here. Type --policy.dtype auto"
+        )
+
+
 def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:
-    """Base weights on the device, in the dtype asked for, with a new adapter or the one named."""
-    import torch
+    """Weights on the device as they are asked for, with a new adapter or the one named, if any."""
     from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
     set_seed(seed)
     device = "cuda" if has_cuda() else "cpu"
-    dtype = resolved_dtype(config)
-    base = readable(config, AutoModelForCausalLM, dtype=getattr(torch, dtype)).to(device)
+    dtype = weights_dtype(config)
+    if config.quantise:  # its loader finds the device itself
+        settings = nf4_settings(dtype)
+        base = readable(config, AutoModelForCausalLM, dtype=dtype, quantization_config=settings)
+        keep_differentiable(base)
+    else:
+        base = readable(config, AutoModelForCausalLM, dtype=dtype).to(device)
     policy = Policy(
         model=adapted(base, config),
         tokenizer=tokenizer,
@@ -142,10 +204,11 @@ def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:
             folder=resolve_model(config.model),
             model_class=type(base).__name__,
             is_wrapped=is_wrapped(readable(config, AutoConfig)),
-            dtype=dtype,
+            dtype=resolved_dtype(config),
             device=device,
             chat_template_sha=template_sha(tokenizer),
             adapter=config.adapter,
+            quantise=config.quantise,
         ),
     )
     if config.adapter:
@@ -154,7 +217,12 @@ def load_policy(config: PolicyConfig, tokenizer: Any, seed: int) -> Policy:
 
 
 def adapted(base: Any, config: PolicyConfig) -> Any:
-    """The model with an adapter that does nothing yet; nothing else of it learns."""
+    """The model with an adapter that does nothing yet; nothing else of it learns.
+
+    Or the model as it is, where its own weights are what learns.
+    """
+    if config.learns == "weights":
+        return _frugal(base, config)
     from peft import get_peft_model
 
     lora = _lora_config(config)
@@ -171,6 +239,10 @@ def adapted(base: Any, config: PolicyConfig) -> Any:
         for target in config.lora_targets:  # PEFT is content where one of them is found
             if not any(f".{name}".endswith(f".{target}") for name in names):
                 raise Refusal(f"policy.lora_targets: no module is called {target!r}. {has}")
+    return _frugal(model, config)
+
+
+def _frugal(model: Any, config: PolicyConfig) -> Any:
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
@@ -182,14 +254,14 @@ def _lora_config(config: PolicyConfig) -> Any:
 
     if config.adapter:
         lora = LoraConfig.from_pretrained(str(adapter_folder(config.adapter)))
-        lora.inference_mode, lora.lora_dropout = False, 0.0
+        lora.inference_mode, lora.lora_dropout = False, config.lora_dropout
         lora.base_model_name_or_path = None  # is that of the model it is put on
         return lora
     is_all = config.lora_targets == (ALL_LINEAR,)
     return LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
-        lora_dropout=0.0,
+        lora_dropout=config.lora_dropout,
         # of the text class that is trained, so a vision tower is not among them
         target_modules=ALL_LINEAR if is_all else list(config.lora_targets),
         task_type="CAUSAL_LM",
@@ -209,6 +281,13 @@ def resolved_dtype(config: PolicyConfig) -> str:
     if config.dtype != "auto":
         return config.dtype
     return "bfloat16" if has_cuda() else "float32"
+
+
+def weights_dtype(config: PolicyConfig) -> Any:
+    """An update is smaller than what bfloat16 can tell apart, so weights that learn are float32."""
+    import torch
+
+    return torch.float32 if config.learns == "weights" else getattr(torch, resolved_dtype(config))
 
 
 def readable(config: PolicyConfig, loader: Any, **options: Any) -> Any:

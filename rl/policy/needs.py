@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.config import PolicyConfig
-from rl.policy.load import adapted, has_cuda, readable, resolved_dtype
+from rl.policy.load import adapted, has_cuda, linear_names, readable, weights_dtype
+from rl.policy.quantised import BYTES_A_WEIGHT
 
-_ADAMS = 2
-"""Moments of each parameter that learns, beside itself and its gradient."""
 _SPARE = 0.9
 """Of a device's memory; the rest is the driver's, and what falls between two blocks."""
 
@@ -21,8 +20,9 @@ class Needs:
     """In bytes."""
 
     weights: int
-    adapter: int
-    """With its gradient and its optimizer's state."""
+    """That do not learn."""
+    learning: int
+    """Those that do, with their gradients and the optimizer's state."""
     kept: int
     """From the forward pass of one micro-batch for its backward pass."""
     row_flops: int
@@ -30,21 +30,25 @@ class Needs:
 
     @property
     def total(self) -> int:
-        return self.weights + self.adapter + self.kept
+        return self.weights + self.learning + self.kept
 
 
-def needs(config: PolicyConfig, *, rows: int, tokens: int) -> Needs:
-    """For micro-batches of `rows` rows of `tokens` tokens."""
+def needs(config: PolicyConfig, *, rows: int, tokens: int, moment_bytes: int = 4) -> Needs:
+    """For micro-batches of `rows` rows of `tokens` tokens, and Adam's two moments in so many bytes
+    a parameter."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        dtype = getattr(torch, resolved_dtype(config))
-        base = AutoModelForCausalLM.from_config(readable(config, AutoConfig), dtype=dtype)
+        base = AutoModelForCausalLM.from_config(
+            readable(config, AutoConfig), dtype=weights_dtype(config)
+        )
+        saved = _saved_by_quantising(base) if config.quantise else 0
         model = adapted(base, config)
     model.train()
-    learning = sum(each.nbytes for each in model.parameters() if each.requires_grad)
-    backbone = model.get_base_model().model
+    learns = [each for each in model.parameters() if each.requires_grad]
+    learning = sum(each.nbytes for each in learns)
+    backbone = base.model
     kept, flops = _forward_pass(backbone, tokens)
     head = model.get_output_embeddings().weight
     if config.gradient_checkpointing:  # and one layer at a time, all of it
@@ -52,11 +56,21 @@ def needs(config: PolicyConfig, *, rows: int, tokens: int) -> Needs:
         layers = model.config.get_text_config().num_hidden_layers
         kept += _forward_pass(backbone, tokens)[0] // layers
     return Needs(
-        weights=sum(each.nbytes for each in model.parameters()) - learning,
-        adapter=learning * (2 + _ADAMS),
+        weights=sum(each.nbytes for each in model.parameters()) - learning - saved,
+        learning=2 * learning + 2 * moment_bytes * sum(each.numel() for each in learns),
         kept=kept * rows,
         row_flops=flops + 2 * tokens * head.numel(),
     )
+
+
+def _saved_by_quantising(base: Any) -> int:
+    """Of the projections, which alone are held in 4 bits."""
+    names = set(linear_names(base))
+    projections = [
+        part.weight for name, part in base.named_modules() if name.rpartition(".")[2] in names
+    ]
+    packed = sum(int(each.numel() * BYTES_A_WEIGHT) for each in projections)
+    return sum(each.nbytes for each in projections) - packed
 
 
 def _forward_pass(model: Any, tokens: int) -> tuple[int, int]:
@@ -97,9 +111,9 @@ def said_of_memory(
     import torch
 
     said = (
-        f"training takes {_gb(need.total)} GB: weights {_gb(need.weights)}, adapter and optimizer "
-        f"{_gb(need.adapter)}, kept for the backward pass of {rows} rows of {tokens:,} tokens "
-        f"{_gb(need.kept)}"
+        f"training takes {_gb(need.total)} GB: weights {_gb(need.weights)}, what learns and its "
+        f"optimizer {_gb(need.learning)}, kept for the backward pass of {rows} rows of {tokens:,} "
+        f"tokens {_gb(need.kept)}"
     )
     if not has_cuda():
         return said

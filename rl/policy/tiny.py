@@ -1,11 +1,12 @@
-"""A Qwen3.5 small enough for two cores, made here: no hub, no download, random weights.
+"""A Qwen3.5 and a Llama small enough for two cores, made here: no hub, random weights.
 
-It has every part of the real one: both kinds of attention, the vision tower where it is wanted, the
-special tokens, a think template. What it says means nothing; how it is loaded, prompted, adapted,
-trained and served is what the real one's would be.
+The Qwen3.5 has every part of the real one: both kinds of attention, the vision tower where it is
+wanted, the special tokens, a think template. What they say means nothing; how they are loaded,
+prompted, adapted, trained and served is what the real ones' would be.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,7 @@ THINK = ("<think>", "</think>")
 """One token each, and text like any other: decoding keeps them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TinyQwen:
-    has_vision: bool
+class Tiny(ABC):
     thinks: bool
     """Whether its template opens a think block where nothing is said of thinking."""
 
@@ -43,11 +42,45 @@ class TinyQwen:
         tokenizer = _tokenizer(self.thinks)
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
-            model = _with_vision(tokenizer) if self.has_vision else _text_only(tokenizer)
+            model = self.model(tokenizer)
         model.generation_config.eos_token_id = tokenizer.eos_token_id
         model.generation_config.pad_token_id = tokenizer.pad_token_id
         model.to(torch.bfloat16).save_pretrained(target)
         tokenizer.save_pretrained(target)
+
+    @abstractmethod
+    def model(self, tokenizer: Any) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyQwen(Tiny):
+    has_vision: bool
+    thinks: bool
+
+    def model(self, tokenizer: Any) -> Any:
+        return _with_vision(tokenizer) if self.has_vision else _text_only(tokenizer)
+
+
+@dataclass(frozen=True)
+class TinyLlama(Tiny):
+    thinks: bool = False
+
+    def model(self, tokenizer: Any) -> Any:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        settings = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return LlamaForCausalLM(settings)
 
 
 def _tokenizer(thinks: bool) -> Any:

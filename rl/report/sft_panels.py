@@ -1,5 +1,8 @@
 """What runs of supervised fine-tuning show: the loss, the update, the rows, answers to read."""
 
+import itertools
+import math
+
 import plotly.graph_objects as go
 
 from rl.report.curves import curves
@@ -8,6 +11,8 @@ from rl.report.panels import Panel, Record, Said, Section, Table
 from rl.run.folder import column
 
 ANSWERS_SHOWN = 8
+HELDOUT_LOSS = "heldout/loss"
+COLOURS = ("blue", "orange", "green", "purple", "red")
 BLUES = ("tier-4", "tier-3", "tier-2", "tier-1", "tier-0", "gate-0", "gate-1", "gate-2")
 
 
@@ -20,7 +25,27 @@ def loss(record: Record) -> go.Figure | None:
     if points:
         xs, losses = [float(x) for x, _ in points], [figure for _, figure in points]
         lines.append(Line(name="held-out rows", values=losses, x=xs, colour="orange"))
+    if published := run.config.get("published", {}).get("loss"):
+        first, last = ([edge] * len(run.metrics) for edge in published)
+        name = f"published, from {published[0]:.3f} to"
+        lines.append(Line(name=name, values=last, colour="green", band=(last, first)))
     return line_chart(run.counted(), lines, form=".3f", unit=run.unit, height_px=360)
+
+
+def perplexities(record: Record) -> go.Figure | None:
+    """Of each domain of the held-out rows."""
+    run, lines = record.run, []
+    domains = dict.fromkeys(
+        key for row in run.metrics for key in row if key.startswith(f"{HELDOUT_LOSS}/")
+    )
+    for key, colour in zip(domains, itertools.cycle(COLOURS)):
+        points = [(float(row["step"]), math.exp(row[key])) for row in run.metrics if key in row]
+        xs, figures = [x for x, _ in points], [figure for _, figure in points]
+        name = key.removeprefix(f"{HELDOUT_LOSS}/")
+        lines.append(Line(name=name, values=figures, x=xs, colour=colour))
+    if not lines:
+        return None
+    return line_chart(run.counted(), lines, form=".3g", unit=run.unit, log_if_wide=True)
 
 
 def lengths(record: Record) -> go.Figure | None:
@@ -65,6 +90,13 @@ SECTIONS = (
                 "Mean over the learnt tokens, of each step's rows and of the held-out rows. Where "
                 "the held-out loss rises again, the rows are being learnt by heart.",
                 loss,
+                True,
+            ),
+            Panel(
+                "Perplexity by domain",
+                "Of the held-out rows of each source: what is read should fall, and what is not "
+                "should not rise.",
+                perplexities,
                 True,
             ),
         ),

@@ -1,7 +1,8 @@
 """Completions from the policy itself, in this process: slower, but needs nothing besides torch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rl.policy.load import Policy
@@ -15,11 +16,10 @@ class TransformersEngine:
         from transformers import GenerationConfig
 
         self._policy = policy
-        base = policy.model.get_base_model()
-        self._ends = _end_tokens(base.generation_config)
+        self._ends = _end_tokens(policy.base.generation_config)
         # A model's own file may ask for penalties, cuts and banned words. `generate` adds them to
         # whatever it is told, and the update would compute another distribution's log-probs.
-        base.generation_config = GenerationConfig(
+        self._plainly = GenerationConfig(
             top_k=0,
             eos_token_id=sorted(self._ends),
             pad_token_id=policy.tokenizer.pad_token_id,
@@ -51,7 +51,7 @@ class TransformersEngine:
             choice = {"do_sample": True, "temperature": sampling.temperature}
         was_training = model.training
         model.eval()
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), self._nothing_added():
             torch.manual_seed(sampling.seed * 1_000_003 + first)
             out = model.generate(
                 **batch,
@@ -80,6 +80,15 @@ class TransformersEngine:
                 )
             )
         ]
+
+    @contextmanager
+    def _nothing_added(self) -> Iterator[None]:
+        base = self._policy.base
+        own, base.generation_config = base.generation_config, self._plainly
+        try:
+            yield
+        finally:
+            base.generation_config = own
 
 
 def _end_tokens(generation_config: Any) -> set[int]:

@@ -1,8 +1,8 @@
 """A run's state at the end of a generation or step: on disk whole or not at all, and found again.
 
-The trainer writes its part (adapter, optimizer, schedule, random states) into a folder of its own;
-`seal` adds the run's part and everybody's checksums, and only then gives the folder its name. What
-was cut short keeps no name, what was damaged later fails its sums: the one before it is used.
+The trainer writes its part (what learns, optimizer, schedule, random states) into a folder of its
+own; `seal` adds the run's part and everybody's checksums, and only then gives the folder its name.
+What was cut short keeps no name, what was damaged later fails its sums: the one before it is used.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def train_from(checkpoint: Checkpoint | None, trainer: Any, policy: Policy, *, l
     elif checkpoint.done < length:
         trainer.train(resume_from_checkpoint=str(checkpoint.folder))
     else:  # only what comes after training was still to do
-        policy.load_adapter(checkpoint.folder)
+        policy.take_over(checkpoint.folder)
 
 
 def _opened(folder: Path) -> Checkpoint:

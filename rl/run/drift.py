@@ -9,7 +9,7 @@ from judges.rubric.rubric import load_rubric
 from rl.config import TrainingRun
 from rl.config.gspo import GSPORun
 from rl.data.heldout import SAMPLE
-from rl.data.source import content_sha
+from rl.data.mixture import content_of
 from rl.policy.adapter import WEIGHTS, adapter_folder
 from rl.policy.files import sha256
 
@@ -22,7 +22,7 @@ def made_with(config: TrainingRun) -> dict[str, str]:
     if config.data.heldout not in (None, SAMPLE):
         files["data.heldout"] = config.data.heldout
     facts = {
-        f"{name} (content)": content_sha(file, config.data, flag=f"--{name}")
+        f"{name} (content)": content_of(file, config.data, flag=f"--{name}")
         for name, file in files.items()
     }
     if config.policy.adapter:

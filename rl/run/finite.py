@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+HALVINGS = 24
+"""So often in a row may a gradient overflow float16: its scale, 2**16 at first, is halved each time
+and the step is left out."""
+
 
 class FiniteSteps(TrainerCallback):
     """`broken` says what was not finite: the same in every process. `way_out` is what to try.
@@ -26,6 +30,7 @@ class FiniteSteps(TrainerCallback):
         self._way_out = way_out
         self._anywhere, self._keeps_weights = anywhere, keeps_weights
         self._losses: list[Tensor] = []
+        self._overflows = 0
         self._before: list[Tensor] = []
 
     def watch(self, loss: Tensor) -> Tensor:
@@ -36,17 +41,26 @@ class FiniteSteps(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, *_: Any, **parts: Any) -> None:
         trained = _trained(parts["model"])
         gradients = [p.grad for p in trained if p.grad is not None]
-        for what, values in (("loss", self._losses), ("gradient", gradients)):
-            if self._anywhere(not _all_finite(values)):
+        if what := self._not_finite(loss=self._losses, gradient=gradients):
+            self._overflows += 1
+            is_scaled = what == "gradient" and args.fp16  # its scaler leaves the step out
+            if not is_scaled or self._overflows > HALVINGS:
                 self.broken = (
                     f"the {what} of optimizer step {state.global_step + 1} is not finite: the step"
                     f" was not taken, and the weights are those before it. {self._way_out}"
                 )
                 for parameter in trained:  # which an optimizer then leaves alone
                     parameter.grad = None
-                break
+        else:
+            self._overflows = 0
         self._losses.clear()
         self._before = [p.detach().clone() for p in trained] if self._keeps_weights else []
+
+    def _not_finite(self, **found: Iterable[Tensor]) -> str | None:
+        """The name of the first that is not, in any process."""
+        return next(
+            (what for what, each in found.items() if self._anywhere(not _all_finite(each))), None
+        )
 
     def on_optimizer_step(self, args: Any, state: Any, *_: Any, **parts: Any) -> None:
         trained = _trained(parts["model"])

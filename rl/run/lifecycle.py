@@ -13,6 +13,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -268,5 +269,6 @@ def _quiet_libraries() -> None:
     from transformers.utils import logging
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    getLogger("bitsandbytes").setLevel(ERROR)  # it names kernels that it would fetch
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -36,13 +36,39 @@ class Batches:
 
 
 def to_batches(rows: Sequence[TokenRow], sft: SFTConfig) -> Batches:
-    data = dataset_of(rows)
-    if sft.packing:
-        from trl import pack_dataset
+    from trl import pack_dataset
 
-        data = pack_dataset(data, sft.max_tokens, "bfd")
+    if sft.blocks:
+        data = _blocks(rows, sft.max_tokens)
+    elif sft.packing:
+        data = pack_dataset(dataset_of(rows), sft.max_tokens, "bfd")
+    else:
+        data = dataset_of(rows)
     steps = sft.steps or math.ceil(len(data) * sft.epochs / sft.batch_rows)
     return Batches(rows=data, steps=steps)
+
+
+def _blocks(rows: Sequence[TokenRow], tokens: int) -> Any:
+    """Texts see those before them in their block; their ends are learnt as the rest is."""
+    from datasets import Dataset, disable_progress_bars
+    from trl import pack_dataset
+
+    disable_progress_bars()
+    texts = Dataset.from_dict({"input_ids": [row.token_ids for row in rows]})
+    at_once = {"batch_size": len(texts)}  # else each batch of them would end in a short block
+    blocks = pack_dataset(texts, tokens, "wrapped", map_kwargs=at_once)["input_ids"]
+    whole = [block for block in blocks if len(block) > 1]
+    labels = [[-100, *block[1:]] for block in whole]
+    return Dataset.from_dict({"input_ids": whole, "labels": labels})
+
+
+def heldout_of(rows: Sequence[TokenRow]) -> dict[str, Any]:
+    """A data set for each domain they are of."""
+    domains = dict.fromkeys(row.example.domain for row in rows)
+    return {
+        domain: dataset_of([row for row in rows if row.example.domain == domain])
+        for domain in domains
+    }
 
 
 def dataset_of(rows: Sequence[TokenRow]) -> Any:

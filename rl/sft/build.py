@@ -3,8 +3,9 @@
 Backends change TRL's defaults (Unsloth does), and TRL's own move between releases.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def build_trainer(
     *,
     policy: Any,
     batches: Batches,
-    heldout: Any,
+    heldout: Mapping[str, Any],
     evaluate_every: int,
     save_every: int,
     output_dir: Path,
@@ -41,7 +42,7 @@ def build_trainer(
     on_checkpoint: OnCheckpoint | None = None,
     trl_overrides: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A trainer; `.train()` runs it. `heldout` is a data set, None where nothing is held out."""
+    """A trainer; `.train()` runs it. `heldout` has a data set for each domain."""
     import torch
     import trl
     from accelerate import PartialState
@@ -51,28 +52,40 @@ def build_trainer(
     TRL.check(overrides)
     if sft.packing:
         refuse_leaking(policy.model, model_name=policy.loaded.source)
+    has_cuda = torch.cuda.is_available()
     arguments = trl_arguments(
         sft,
         steps=batches.steps,
-        ranks=PartialState(cpu=not torch.cuda.is_available()).num_processes,
+        ranks=PartialState(cpu=not has_cuda).num_processes,
         output_dir=output_dir,
         seed=seed,
         save_every=save_every,
-        bf16=next(policy.model.parameters()).dtype == torch.bfloat16,
-        has_cuda=torch.cuda.is_available(),
+        dtype=policy.loaded.dtype,
+        has_cuda=has_cuda,
     )
-    trainer = make_trainer_class()(
-        model=policy.model,
-        args=trl.SFTConfig(**(arguments | overrides)),
-        processing_class=policy.tokenizer,
-        train_dataset=batches.in_order(sft, seed),
-        heldout=heldout,
-        evaluate_every=evaluate_every,
-        on_step=on_step,
-        on_checkpoint=on_checkpoint,
-    )
+    with _learning_as_it_is(policy.model):
+        trainer = make_trainer_class()(
+            model=policy.model,
+            args=trl.SFTConfig(**(arguments | overrides)),
+            processing_class=policy.tokenizer,
+            train_dataset=batches.in_order(sft, seed),
+            heldout=heldout,
+            evaluate_every=evaluate_every,
+            on_step=on_step,
+            on_checkpoint=on_checkpoint,
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+@contextlib.contextmanager
+def _learning_as_it_is(model: Any) -> Iterator[None]:
+    """TRL casts the adapter of a quantised model to bfloat16, where a step at a usual pace is lost
+    in rounding, and which some GPUs compute only slowly."""
+    before = [(each, each.data) for each in model.parameters() if each.requires_grad]
+    yield
+    for parameter, data in before:
+        parameter.data = data
 
 
 def trl_arguments(
@@ -83,14 +96,19 @@ def trl_arguments(
     output_dir: Path,
     seed: int,
     save_every: int,
-    bf16: bool,
+    dtype: str,
     has_cuda: bool,
 ) -> dict[str, Any]:
     check_batch(sft, ranks=ranks)
     common = common_arguments(
-        output_dir=output_dir, seed=seed, save_steps=save_every, bf16=bf16, has_cuda=has_cuda
+        output_dir=output_dir,
+        seed=seed,
+        save_steps=save_every,
+        bf16=dtype == "bfloat16",
+        has_cuda=has_cuda,
     )
     return common | {
+        "fp16": dtype == "float16",
         # Rows come as tokens with their labels, in the order they are learnt from.
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
@@ -109,10 +127,10 @@ def trl_arguments(
         "per_device_train_batch_size": sft.micro_batch_rows,
         "gradient_accumulation_steps": sft.batch_rows // (sft.micro_batch_rows * ranks),
         "average_tokens_across_devices": True,
-        # The pace.
+        # The optimizer and its pace.
         "learning_rate": sft.learning_rate,
-        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.schedule, sft.schedule),
-        "warmup_steps": math.ceil(sft.warmup_share * steps),
+        "optim": sft.optimizer,
+        **_schedule(sft, steps),
         "weight_decay": sft.weight_decay,
         # The objective.
         "loss_type": "nll",
@@ -122,3 +140,14 @@ def trl_arguments(
         "activation_offloading": False,
         "load_best_model_at_end": False,
     }
+
+
+def _schedule(sft: SFTConfig, steps: int) -> dict[str, Any]:
+    warmup = math.ceil(sft.warmup_share * steps)
+    schedule: dict[str, Any] = {"lr_scheduler_type": sft.schedule, "warmup_steps": warmup}
+    if sft.schedule == "constant":
+        schedule["lr_scheduler_type"] = "constant_with_warmup"
+    if sft.decay_share is not None:
+        decay = min(math.ceil(sft.decay_share * steps), steps - warmup)
+        schedule["lr_scheduler_kwargs"] = {"num_decay_steps": decay, "decay_type": "cosine"}
+    return schedule

@@ -34,8 +34,14 @@ def said_of_steps(config: SFTRun, rows: Sequence[TokenRow], steps: int) -> str:
     learnt = tokens - sum(row.prompt_tokens for row in rows)
     return (
         f"{tokens:,} tokens, {learnt / tokens:.0%} of them learnt; {steps:,} steps of "
-        f"{config.sft.batch_rows} {'packs' if config.sft.packing else 'rows'}"
+        f"{config.sft.batch_rows} {_unit(config)}"
     )
+
+
+def _unit(config: SFTRun) -> str:
+    if config.sft.blocks:
+        return "blocks"
+    return "packs" if config.sft.packing else "rows"
 
 
 def said_of_left_out(left_out: Sequence[LeftOut], of: int) -> str:
@@ -54,6 +60,16 @@ def refuse_nothing_left(examples: Sequence[Example], left_out: Sequence[LeftOut]
     raise Refusal(
         f"none of {len(examples):,} rows can be learnt from. {first.where}: {first.reason}"
     )
+
+
+def refuse_what_is_no_text(examples: Sequence[Example]) -> None:
+    for example in examples:
+        if not example.fault and example.prompt != "":
+            raise Refusal(
+                f"sft.blocks and {example.where}: it has a prompt, which is not learnt, and a "
+                'block learns all. Rows of plain text are {"text": ...}; for others, type '
+                "--sft.no-blocks"
+            )
 
 
 def length_shares(rows: Sequence[TokenRow]) -> Mapping[str, float]:

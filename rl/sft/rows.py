@@ -44,9 +44,10 @@ class _TooLong(Exception):
 
 
 def to_token_rows(
-    examples: Sequence[Example], tokenizer: Any, *, thinking: bool | None, max_tokens: int
+    examples: Sequence[Example], tokenizer: Any, *, thinking: bool | None, max_tokens: int | None
 ) -> tuple[list[TokenRow], list[LeftOut]]:
-    """Rows that fit, and why others are left out. `thinking` is data.thinking."""
+    """Rows that fit, and why others are left out. `thinking` is data.thinking; without max_tokens
+    all fit."""
     rows: list[TokenRow] = []
     left_out: list[LeftOut] = []
     render = _renderer(tokenizer, thinking)
@@ -62,9 +63,9 @@ def to_token_rows(
     return rows, left_out
 
 
-def _fitting(row: TokenRow, max_tokens: int) -> Iterator[TokenRow]:
+def _fitting(row: TokenRow, max_tokens: int | None) -> Iterator[TokenRow]:
     """The row, or the parts of a plain text: it has no answer to be cut in the middle."""
-    if len(row.token_ids) <= max_tokens:
+    if max_tokens is None or len(row.token_ids) <= max_tokens:
         yield row
     elif row.example.prompt == "":
         for start in range(0, len(row.token_ids), max_tokens):
@@ -76,7 +77,7 @@ def _fitting(row: TokenRow, max_tokens: int) -> Iterator[TokenRow]:
 
 
 def _renderer(tokenizer: Any, thinking: bool | None) -> Callable[[Example], TokenRow]:
-    can_think = has_think_block(tokenizer)
+    can_think = bool(tokenizer.chat_template) and has_think_block(tokenizer)
 
     def render(example: Example) -> TokenRow:
         if isinstance(example.prompt, str):

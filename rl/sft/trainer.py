@@ -18,6 +18,7 @@ from torch import Tensor, nn
 OnStep = Callable[[dict[str, Any]], None]
 OnCheckpoint = Callable[[Path, int, float | None], None]
 
+HELDOUT_LOSS = "heldout/loss"
 WAY_OUT = "Lower --sft.learning-rate, or use --policy.dtype float32"
 
 
@@ -32,7 +33,7 @@ def make_trainer_class() -> type:
         def __init__(
             self,
             *,
-            heldout: Any,
+            heldout: Mapping[str, Any],
             evaluate_every: int,
             on_step: OnStep,
             on_checkpoint: OnCheckpoint | None,
@@ -53,23 +54,36 @@ def make_trainer_class() -> type:
             )
             self.add_callback(self._finite_steps)
 
-        def heldout_loss(self) -> float | None:
-            """The mean over all learnt tokens of the held-out rows, the same in every process."""
-            if self.heldout is None:
-                return None
-            rows, at_once = self.heldout, self.args.per_device_train_batch_size
+        def heldout_losses(self) -> dict[str, float]:
+            """The mean over all learnt tokens of the held-out rows, and over those of each domain
+            where there are several; the same in every process."""
+            if not self.heldout:
+                return {}
+            self.model.eval()
+            sums = {domain: self._loss_sum(rows) for domain, rows in self.heldout.items()}
+            self.model.train()
+            self._metrics["eval"].clear()
+            total = sum(loss for loss, _ in sums.values())
+            losses = {HELDOUT_LOSS: total / sum(tokens for _, tokens in sums.values())}
+            if len(sums) > 1:
+                losses |= {
+                    f"{HELDOUT_LOSS}/{domain}": loss / tokens
+                    for domain, (loss, tokens) in sums.items()
+                }
+            return losses
+
+        def _loss_sum(self, rows: Any) -> tuple[float, int]:
+            """Over the learnt tokens, and how many they are."""
+            at_once = self.args.per_device_train_batch_size
             total = torch.zeros((), dtype=torch.float64)
             tokens = 0
-            self.model.eval()
             for start in range(0, len(rows), at_once):
                 batch = self._padded(rows.select(range(start, min(start + at_once, len(rows)))))
                 learnt = int(batch["labels"][:, 1:].ne(-100).sum())
                 loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
                 total += loss.double().cpu() * learnt
                 tokens += learnt
-            self.model.train()
-            self._metrics["eval"].clear()
-            return (total / tokens).item()
+            return total.item(), tokens
 
         def _padded(self, rows: Any) -> dict[str, Tensor]:
             from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -116,10 +130,11 @@ def make_trainer_class() -> type:
             self.on_step(row)
 
         def _measure(self, row: dict[str, Any]) -> None:
-            loss = self.heldout_loss()
-            if loss is None:
+            losses = self.heldout_losses()
+            if not losses:
                 return
-            row["heldout/loss"] = loss
+            row |= losses
+            loss = losses[HELDOUT_LOSS]
             if not math.isfinite(loss):
                 self.stop_reason = f"heldout/loss is {loss} after step {row['step']}. {WAY_OUT}"
                 return

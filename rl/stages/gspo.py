@@ -66,7 +66,7 @@ class GSPOStage:
             train_from(run.checkpoint, trainer, sampler.policy, length=self.length)
             session.ask_heldout("after")
         finally:
-            sampler.policy.save_adapter(run.log.folder / "adapter")
+            sampler.policy.save(run.log.folder)
         return trainer.stop_reason
 
     def follow(self) -> None:

@@ -8,15 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rl.config import DataConfig
 from rl.config.sft import SFTRun
 from rl.data.examples import load_examples
 from rl.data.heldout import SAMPLE
+from rl.data.mixture import is_mixture, read_mixture
 from rl.data.rows import read_rows
 from rl.data.source import is_hub_id
 from rl.policy.fit import checked_blueprint
 from rl.policy.hours import said_of_hours
-from rl.policy.load import Policy, context_window, has_cuda, load_policy, load_tokenizer
+from rl.policy.load import (
+    Policy,
+    check_device,
+    context_window,
+    has_cuda,
+    load_policy,
+    load_tokenizer,
+    read_tokenizer,
+)
 from rl.policy.needs import needs, said_of_memory
+from rl.policy.quantised import check_bitsandbytes
 from rl.refusal import Refusal
 from rl.run.checked import refuse_idle_gpus
 from rl.run.checkpoint import Checkpoint, Checkpoints, train_from
@@ -28,11 +39,13 @@ from rl.sft.batches import Batches, to_batches
 from rl.sft.outlook import (
     length_shares,
     refuse_nothing_left,
+    refuse_what_is_no_text,
     said_of_left_out,
     said_of_rows,
     said_of_steps,
 )
 from rl.sft.rows import LeftOut, TokenRow, to_token_rows
+from rl.sft.shares import in_shares, said_of_shares
 
 LINES_A_RUN = 60
 """So many steps are told in the terminal; metrics.jsonl has all."""
@@ -64,8 +77,11 @@ class SFTStage:
         from rl.sft.build import check_batch
 
         check_batch(sft, ranks=rank_count())
+        check_device(config.policy)
+        if sft.optimizer != "adamw_torch":
+            check_bitsandbytes(f"sft.optimizer {sft.optimizer}")
         examples, heldout_examples = load_examples(config.data)
-        tokenizer = load_tokenizer(config.policy)
+        tokenizer = (read_tokenizer if sft.blocks else load_tokenizer)(config.policy)
         checked_blueprint(config.policy, tokenizer)
         window = context_window(config.policy)
         if sft.max_tokens > window:
@@ -73,22 +89,23 @@ class SFTStage:
                 f"sft.max_tokens is {sft.max_tokens} and the model's window is {window} tokens. "
                 f"Type --sft.max-tokens {window}"
             )
-        how = {"thinking": config.data.thinking, "max_tokens": sft.max_tokens}
-        rows, left_out = to_token_rows(examples, tokenizer, **how)
-        heldout, left_out_too = to_token_rows(heldout_examples, tokenizer, **how)
+        if sft.blocks:
+            refuse_what_is_no_text((*examples, *heldout_examples))
+        how = {"tokenizer": tokenizer, "thinking": config.data.thinking}
+        longest = None if sft.blocks else sft.max_tokens
+        rows, left_out = to_token_rows(examples, **how, max_tokens=longest)
+        heldout, left_out_too = to_token_rows(heldout_examples, **how, max_tokens=sft.max_tokens)
         if not rows:
             refuse_nothing_left(examples, left_out)
         left_out += left_out_too
+        rows = _mixed(rows, config.data)
         batches = to_batches(rows, sft)
         say(said_of_rows(config, rows, heldout))
         if left_out:
             say(said_of_left_out(left_out, len(examples) + len(heldout_examples)))
         say(said_of_steps(config, rows, batches.steps))
         if has_cuda():
-            shape = {"rows": sft.micro_batch_rows, "tokens": sft.max_tokens}
-            need = needs(config.policy, **shape)
-            say(said_of_memory(need, config.policy, **shape))
-            say(said_of_hours(need, config.policy, rows=batches.steps * sft.batch_rows))
+            _say_what_it_takes(config, steps=batches.steps)
         self._read = _Read(
             tokenizer=tokenizer, rows=rows, heldout=heldout, left_out=left_out, batches=batches
         )
@@ -112,11 +129,12 @@ class SFTStage:
         try:
             self._train(trainer, policy, checkpoints, run.checkpoint, record)
             self._answer(run, policy, "after")
-            run.figures["gspo_flags"] = self._gspo_flags(run.log.folder)
-            if asked := self._asked_again():
-                run.figures["evaluate"] = f"{run.log.folder} --tasks answers={asked}"
+            if not self.config.sft.blocks:
+                run.figures["gspo_flags"] = self._gspo_flags(run.log.folder)
+                if asked := self._asked_again():
+                    run.figures["evaluate"] = f"{run.log.folder} --tasks answers={asked}"
         finally:
-            policy.save_adapter(run.log.folder / "adapter")
+            policy.save(run.log.folder)
         return trainer.stop_reason
 
     def follow(self) -> None:
@@ -139,23 +157,23 @@ class SFTStage:
     ) -> None:
         """From the checkpoint, if there is one, to the end; then back to the best step."""
         if checkpoint is None:
-            before = trainer.heldout_loss()
-            if record and before is not None:
+            before = trainer.heldout_losses()
+            if record and before:
                 record.before(before)
         train_from(checkpoint, trainer, policy, length=self.length)
         if record and (best := checkpoints.best()):
             record.kept(best)
 
     def _trainer(self, policy: Policy, checkpoints: Checkpoints, **calls: Any) -> Any:
-        from rl.sft.batches import dataset_of
+        from rl.sft.batches import heldout_of
         from rl.sft.build import build_trainer
 
-        config, heldout = self.config, self._read.heldout
+        config = self.config
         return build_trainer(
             config.sft,
             policy=policy,
             batches=self._read.batches,
-            heldout=dataset_of(heldout) if heldout else None,
+            heldout=heldout_of(self._read.heldout),
             evaluate_every=config.evaluate_every,
             save_every=config.save_every,
             output_dir=checkpoints.unfinished,
@@ -180,9 +198,11 @@ class SFTStage:
         """What an experiment with GSPO is to be told, to begin where this one ends."""
         policy, data = self.config.policy, self.config.data
         has_thought = any(row.example.reasoning for row in self._read.rows)
+        learnt = {"--policy.adapter": folder, "--policy.model": policy.model}
+        if policy.learns == "weights":
+            learnt = {"--policy.model": folder}
         flags = {
-            "--policy.adapter": folder,
-            "--policy.model": policy.model,
+            **learnt,
             "--policy.chat-template": policy.chat_template,
             "--data.thinking": True if has_thought else data.thinking,
             "--data.system-prompt": data.system_prompt,
@@ -202,17 +222,36 @@ class SFTStage:
         run.log.heldout(moment, answers)
 
 
+def _say_what_it_takes(config: SFTRun, *, steps: int) -> None:
+    policy, sft = config.policy, config.sft
+    shape = {"rows": sft.micro_batch_rows, "tokens": sft.max_tokens}
+    moments = 4 if sft.optimizer == "adamw_torch" else 1
+    need = needs(policy, **shape, moment_bytes=moments)
+    say(said_of_memory(need, policy, **shape))
+    say(said_of_hours(need, policy, rows=steps * sft.batch_rows))
+
+
+def _mixed(rows: list[TokenRow], data: DataConfig) -> list[TokenRow]:
+    if not is_mixture(data.train):
+        return rows
+    sources = read_mixture(data.train, "--data.train")
+    taken = in_shares(rows, {source.name: source.share for source in sources})
+    say(said_of_shares(rows, taken))
+    return taken
+
+
 class _Record:
     """What is written down and told of a run's steps."""
 
     def __init__(self, run: OpenRun, steps: int, policy: Policy) -> None:
         self._run, self._steps, self._policy = run, steps, policy
 
-    def before(self, heldout_loss: float) -> None:
-        row = {"step": 0, "seconds": self._seconds(), "heldout/loss": heldout_loss}
+    def before(self, heldout_losses: dict[str, float]) -> None:
+        row = {"step": 0, "seconds": self._seconds(), **heldout_losses}
         self._run.log.metrics(row)
         self._run.tracker.log(row)
-        self._run.progress.note(f"held-out loss before training: {heldout_loss:.3f}")
+        loss = heldout_losses["heldout/loss"]
+        self._run.progress.note(f"held-out loss before training: {loss:.3f}")
 
     def on_step(self, row: dict[str, Any]) -> None:
         row = row | {"seconds": self._seconds()}
@@ -230,12 +269,12 @@ class _Record:
         self._run.log.checkpoints.seal(written, state)
 
     def kept(self, best: Checkpoint) -> None:
-        """The adapter is the one that did best on held-out rows, where one was kept."""
-        self._policy.load_adapter(best.folder)
+        """What did best on held-out rows, where a checkpoint of it was kept."""
+        self._policy.take_over(best.folder)
         self._run.figures.update(kept_step=best.done, heldout_loss_after=-best.state["score"])
         if best.done < self._steps:
             self._run.progress.note(
-                f"the adapter is that of step {best.done}, where the held-out loss was lowest"
+                f"what is kept is of step {best.done}, where the held-out loss was lowest"
             )
 
     def _seconds(self) -> float:

@@ -1,5 +1,7 @@
 """The report of a run of fine-tuning: its own panels, over steps."""
 
+import math
+
 import pytest
 
 from rl.report import report_figures, write_report
@@ -44,3 +46,20 @@ def test_its_page_says_what_changed_and_shows_answers_as_text(folder):
         assert words in page
     assert "&lt;script&gt;" in page
     assert "What the judge said" not in page
+
+
+def test_what_was_published_is_a_band_behind_the_loss(folder):
+    RunLog(folder, "step").config({"kind": "sft", "published": {"loss": [2.9208, 2.2084]}})
+    drawn = dict(report_figures(folder))["Loss"]
+    names = [line.name for line in drawn.data if line.name]
+    assert names[-1].startswith("published, from 2.921 to")
+    assert {2.9208, 2.2084} in [set(line.y) for line in drawn.data]
+
+
+def test_each_domain_has_its_perplexity(folder):
+    log = RunLog(folder, "step")
+    log.metrics({"step": 9, "heldout/loss/papers": 2.0, "heldout/loss/english": 1.0})
+    figure = dict(report_figures(folder))["Perplexity by domain"]
+    drawn = {line.name.split()[0]: (list(line.x), list(line.y)) for line in figure.data}
+    assert drawn["papers"] == ([9.0], [pytest.approx(math.exp(2))])
+    assert drawn["english"] == ([9.0], [pytest.approx(math.e)])

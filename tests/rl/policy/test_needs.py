@@ -54,8 +54,8 @@ def test_what_is_counted_without_weights_is_what_is_kept_with_them(tiny_config, 
     kept = really_kept(policy.model.train())
     assert need.kept == pytest.approx(kept, rel=0.03)
     learning = [each for each in policy.model.parameters() if each.requires_grad]
-    assert need.adapter == 4 * sum(each.nbytes for each in learning)
-    assert need.weights + need.adapter // 4 == sum(
+    assert need.learning == 4 * sum(each.nbytes for each in learning)
+    assert need.weights + need.learning // 4 == sum(
         each.nbytes for each in policy.model.parameters()
     )
 
@@ -86,7 +86,7 @@ def test_what_is_counted_without_weights_is_what_is_multiplied_with_them(tiny_co
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-NEED = Needs(weights=8 * 10**9, adapter=0, kept=0, row_flops=10**13)
+NEED = Needs(weights=8 * 10**9, learning=0, kept=0, row_flops=10**13)
 PACE = Pace(flops_per_s=10**14 / TRAINED, bytes_per_s=2 * 10**12 / DECODED)
 
 
@@ -138,3 +138,26 @@ def test_on_a_gpu_a_run_says_what_it_takes_before_it_starts(
     assert "training takes" in said
     assert "computing takes about" in said
     assert ("sampling" in said) == (stage == "gspo")
+
+
+def test_all_weights_take_their_gradients_and_moments_too(tiny_config, load):
+    config = tiny_config("tiny-llama", learns="weights", dtype="bfloat16")
+    count = sum(each.numel() for each in load(config).model.parameters())
+    need = needs(config, rows=ROWS, tokens=TOKENS)
+    assert (need.weights, need.learning) == (0, 4 * 4 * count)
+    small = needs(config, rows=ROWS, tokens=TOKENS, moment_bytes=1)
+    assert small.learning == 2 * 4 * count + 2 * count
+
+
+def test_a_base_in_4_bits_is_counted_as_it_is_held(tiny_config, load):
+    from bitsandbytes.nn import Params4bit
+
+    config = tiny_config("tiny-llama", quantise="nf4", dtype="bfloat16", lora_targets=("q_proj",))
+    held = 0
+    for each in load(config).model.parameters():
+        held += 0 if each.requires_grad else each.nbytes
+        if isinstance(each, Params4bit):
+            state = each.quant_state
+            held += state.absmax.nbytes + state.state2.absmax.nbytes
+    need = needs(config, rows=ROWS, tokens=TOKENS)
+    assert need.weights == pytest.approx(held, rel=0.01)

@@ -48,7 +48,7 @@ def tiny_policy(make=tiny_llama, seed=0):
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
-    loaded = SimpleNamespace(source="tiny")
+    loaded = SimpleNamespace(source="tiny", dtype="float32")
     return SimpleNamespace(model=model, tokenizer=tiny_tokenizer(), loaded=loaded)
 
 
@@ -71,7 +71,7 @@ def settings(**changes):
 
 def build(output_dir, sft=None, *, policy=None, rows=None, heldout=None, **options):
     """A trainer on a tiny policy, its metric rows as they come and each step's gradient."""
-    from rl.sft.batches import dataset_of, to_batches
+    from rl.sft.batches import heldout_of, to_batches
     from rl.sft.build import build_trainer
 
     sft, policy = sft or settings(), policy or tiny_policy()
@@ -80,7 +80,7 @@ def build(output_dir, sft=None, *, policy=None, rows=None, heldout=None, **optio
         sft,
         policy=policy,
         batches=to_batches(rows or token_rows(), sft),
-        heldout=dataset_of(heldout) if heldout else None,
+        heldout=heldout_of(heldout or []),
         output_dir=output_dir,
         on_step=built.rows.append,
         **{"evaluate_every": 0, "save_every": 0, "seed": 0, **options},

@@ -75,7 +75,7 @@ def test_held_out_loss_is_the_mean_over_all_learnt_tokens_however_they_are_batch
     )
     for at_once in (1, 4):
         run = built(helpers.settings(micro_batch_rows=at_once), heldout=heldout)
-        assert run.trainer.heldout_loss() == pytest.approx(expected, rel=1e-5)
+        assert run.trainer.heldout_losses()["heldout/loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_packed_rows_have_the_gradient_of_rows_alone(built, helpers):

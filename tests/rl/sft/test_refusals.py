@@ -19,6 +19,12 @@ from rl.sft.refusals import TRL
         ({"learning_rate": 0.0}, "sft.learning_rate is 0.0"),
         ({"warmup_share": 1.0}, "sft.warmup_share is 1.0: it must be from 0 to under 1"),
         ({"weight_decay": -0.1}, "sft.weight_decay is -0.1"),
+        ({"decay_share": 0.1}, "Type --sft.schedule warmup_stable_decay"),
+        ({"schedule": "warmup_stable_decay"}, "sft.decay_share is None"),
+        (
+            {"schedule": "warmup_stable_decay", "decay_share": 0.99},
+            "both together at most 1, as in --sft.decay-share 0.14",
+        ),
         ({"batch_rows": 10, "micro_batch_rows": 4}, "sft.micro_batch_rows 4 does not divide"),
         ({"answers": -1}, "sft.answers is -1"),
     ],
@@ -65,7 +71,7 @@ def test_every_setting_that_is_said_or_refused_is_one_of_trls(tmp_path):
         output_dir=tmp_path,
         seed=0,
         save_every=1,
-        bf16=False,
+        dtype="float32",
         has_cuda=False,
     )
     assert set(TRL.ours) <= known

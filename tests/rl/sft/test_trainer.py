@@ -74,7 +74,7 @@ def test_what_is_not_finite_takes_no_step_and_ends_the_run(built, helpers, broke
 
 def test_a_held_out_loss_that_is_not_finite_ends_the_run(built, helpers):
     run = built(helpers.settings(steps=4), heldout=helpers.token_rows(4, seed=9), evaluate_every=2)
-    run.trainer.heldout_loss = lambda: math.nan
+    run.trainer.heldout_losses = lambda: {"heldout/loss": math.nan}
     run.trainer.train()
     assert len(run.rows) == 2
     assert run.trainer.stop_reason.startswith("heldout/loss is nan after step 2")
@@ -114,7 +114,7 @@ def test_a_checkpoint_is_written_where_the_held_out_loss_was_lowest(built, helpe
         save_every=100,
         on_checkpoint=lambda folder, step, score: saved.append((step, score)),
     )
-    run.trainer.heldout_loss = lambda: next(losses)
+    run.trainer.heldout_losses = lambda: {"heldout/loss": next(losses)}
     run.trainer.train()
     assert saved[:2] == [(2, -3.0), (4, -2.0)]
     assert {step for step, _ in saved} <= {2, 4, 8}
