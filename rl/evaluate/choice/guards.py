@@ -10,6 +10,7 @@ from rl.refusal import Refusal
 
 ENOUGH = 8
 """Fewer may all be answered by the same letter, and rightly so."""
+NEARLY_ALL = 0.95
 
 
 def refuse_one_gold(name: str, source: str, rows: Sequence[Question]) -> None:
@@ -45,14 +46,15 @@ def refuse_no_measurement(name: str, scores: Sequence[Score]) -> None:
 
 
 def refuse_one_pick(name: str, scores: Sequence[Score]) -> None:
-    """Always the same letter, whatever is asked; its share of the right answers is the score."""
-    picks = Counter(score.shown["picked"] for score in scores)
+    """Nearly always the same letter; its share of the right answers is all that the score tells."""
+    count = len(scores)
     golds = Counter(score.shown["gold"] for score in scores)
-    if len(scores) >= ENOUGH and len(picks) == 1 and None not in picks and golds != picks:
-        (letter,) = picks
+    ((letter, picked),) = Counter(score.shown["picked"] for score in scores).most_common(1)
+    is_set_own = golds[letter] >= NEARLY_ALL * count
+    if count >= ENOUGH and letter is not None and picked >= NEARLY_ALL * count and not is_set_own:
         raise Refusal(
-            f"{name}: {letter} is the answer to all {len(scores)} questions, so the score is the "
-            f"share of {letter} among the right ones, {golds[letter] / len(scores):.1%}, and says "
+            f"{name}: {letter} is the answer to {picked} of {count} questions, so the score is the "
+            f"share of {letter} among the right ones, {golds[letter] / count:.1%}, and says "
             "nothing of the policy. Give worked examples (--few-shot 5), or leave this task out"
         )
 

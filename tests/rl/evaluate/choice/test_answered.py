@@ -94,7 +94,7 @@ def test_reasoning_is_taken_off_before_an_option_is_looked_for(
     scores = list(task.score(policy, thinking, ()))
     assert {score.shown["picked"] for score in scores} == {"B"}
     assert scores[0].shown["reasoning"] == "It could be A."
-    with pytest.raises(Refusal, match=r"B is the answer to all 10 .* right ones, 30\.0%"):
+    with pytest.raises(Refusal, match=r"B is the answer to 10 of 10 .* right ones, 30\.0%"):
         task.hold(scores)
 
 

@@ -47,9 +47,20 @@ def test_options_as_likely_whatever_is_asked_are_refused(task):
 
 def test_always_the_same_letter_is_refused_with_its_share(task):
     scores = [score(str(n), [-2.0, -1.0, -9.0 - n], "ABBC"[n % 4]) for n in range(12)]
-    with pytest.raises(Refusal, match=r"B is the answer to all 12 .* right ones, 50\.0%"):
+    with pytest.raises(Refusal, match=r"B is the answer to 12 of 12 .* right ones, 50\.0%"):
         task.hold(scores)
     task.hold(scores[:7])  # of so few it may well be right
+
+
+def test_one_other_letter_among_many_makes_it_no_measurement(task):
+    scores = [score(str(n), [-2.0, -1.0, -9.0 - n], "ABBC"[n % 4]) for n in range(39)]
+    odd_one = score("odd", [-2.0, -3.0, -4.0], "A")
+    with pytest.raises(Refusal, match=r"B is the answer to 39 of 40 questions"):
+        task.hold([*scores, odd_one])
+    others = [score(f"{n} too", [-2.0, -3.0 - n, -4.0], "A") for n in range(3)]
+    task.hold([*scores, *others])
+    one_sided = [score(str(n), [-2.0, -1.0, -9.0 - n], "B") for n in range(12)]
+    task.hold([*one_sided, odd_one])  # as the set itself
 
 
 def test_what_is_not_a_number_is_refused_with_its_question(task):
