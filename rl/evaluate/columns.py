@@ -122,7 +122,7 @@ def _of_run(run: Path, label: str | None, adapter: Path | None = None) -> Column
     else:
         folder = adapter or adapter_folder(str(run))
         policy = dataclasses.replace(settings.policy, adapter=str(folder))
-    column = _asked_as_in(settings, label or run.resolve().name, policy)
+    column = _asked_as_in(run, settings, label or run.resolve().name, policy)
     return dataclasses.replace(column, trained_in=run)
 
 
@@ -130,7 +130,8 @@ def _start_of(run: Path) -> Column:
     settings = settings_of(run)
     began = settings.policy.adapter
     label = Path(began or settings.policy.model).resolve().name
-    return _asked_as_in(settings, label, dataclasses.replace(settings.policy, learns="adapter"))
+    policy = dataclasses.replace(settings.policy, learns="adapter")
+    return _asked_as_in(run, settings, label, policy)
 
 
 def _of_adapter(folder: Path, label: str | None) -> Column:
@@ -161,14 +162,18 @@ def _random(label: str | None, before: Sequence[Column | Control]) -> Column:
     return dataclasses.replace(first, has_random_weights=True, trained_in=None)
 
 
-def _asked_as_in(settings: TrainingRun, label: str, policy: PolicyConfig) -> Column:
+def _asked_as_in(run: Path, settings: TrainingRun, label: str, policy: PolicyConfig) -> Column:
+    """Fine-tuning lets each row say whether it thinks; its summary says whether some did."""
     if policy.adapter:
         policy = with_adapters_lora(policy, policy.adapter)
+    thinking = settings.data.thinking
+    if thinking is None and _read_object(run / "summary.json").get("thinks"):
+        thinking = True
     return Column(
         label=label,
         policy=policy,
         system_prompt=settings.data.system_prompt,
-        thinking=settings.data.thinking,
+        thinking=thinking,
     )
 
 

@@ -22,6 +22,10 @@ def said_of(config: EvaluateRun, columns: Sequence[Column | Control], tasks: Seq
         f"columns: {', '.join(column.label for column in columns)}",
         f"tasks: {', '.join(f'{task.name} ({len(task.items):,} items)' for task in tasks)}",
     ]
+    thinking = {column.label: column.thinking for column in policies_of(columns)}
+    if len(set(thinking.values())) > 1:
+        told = ", ".join(f"{label} {value}" for label, value in thinking.items())
+        lines.append(f"asked differently, thinking {told}: --thinking says it to all")
     if judged := sum(len(task.items) for task in tasks if task.facts.get("judge")):
         work = Workload(
             prompts=judged,

@@ -114,6 +114,7 @@ class SFTStage:
         ranks = Ranks()
         ranks.share((run.log.folder, run.checkpoint))
         run.log.left_out(dataclasses.asdict(row) for row in self._read.left_out)
+        run.figures["thinks"] = self._has_thought
         run.figures["lengths"] = length_shares(self._read.rows)
         policy = load_policy(self.config.policy, self._read.tokenizer, self.config.seed)
         say(policy.told())
@@ -194,17 +195,20 @@ class SFTStage:
             return None
         return name
 
+    @property
+    def _has_thought(self) -> bool:
+        return any(row.example.reasoning for row in self._read.rows)
+
     def _gspo_flags(self, folder: Path) -> str:
         """What an experiment with GSPO is to be told, to begin where this one ends."""
         policy, data = self.config.policy, self.config.data
-        has_thought = any(row.example.reasoning for row in self._read.rows)
         learnt = {"--policy.adapter": folder, "--policy.model": policy.model}
         if policy.learns == "weights":
             learnt = {"--policy.model": folder}
         flags = {
             **learnt,
             "--policy.chat-template": policy.chat_template,
-            "--data.thinking": True if has_thought else data.thinking,
+            "--data.thinking": True if self._has_thought else data.thinking,
             "--data.system-prompt": data.system_prompt,
         }
         given = [(flag, str(value)) for flag, value in flags.items() if value is not None]

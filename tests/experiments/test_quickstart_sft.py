@@ -90,6 +90,7 @@ def test_a_run_writes_what_came_of_it_and_says_what_next(whole):
     assert [row["step"] for row in run.metrics] == [0, 1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in run.metrics if "heldout/loss" in row] == [0, 2, 4, 6]
     assert run.summary["heldout_loss_before"] == run.metrics[0]["heldout/loss"]
+    assert run.summary["thinks"] is True
     assert sum(run.summary["lengths"].values()) == pytest.approx(1)
     assert {row["how"] for row in run.heldout_after} == {"greedy", "sampled"}
     assert len(run.heldout_before) == len(run.heldout_after) == 4

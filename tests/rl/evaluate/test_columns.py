@@ -51,6 +51,17 @@ def test_a_run_alone_is_held_against_what_it_began_with_asked_alike(trained):
     assert (before.system_prompt, before.thinking) == (after.system_prompt, after.thinking)
 
 
+def test_who_learnt_to_think_from_written_reasonings_is_asked_to_think(tmp_path):
+    """Each row was, whatever data.thinking leaves open."""
+    run = tmp_path / "thinker"
+    load_policy(TINY, load_tokenizer(TINY), seed=0).save_adapter(run / "adapter")
+    (run / "config.json").write_text(to_json(SFTRun(policy=TINY)))
+    (run / "summary.json").write_text(json.dumps({"thinks": True}))
+    assert [column.thinking for column in columns(str(run))] == [True, True]
+    (run / "summary.json").write_text(json.dumps({"thinks": False}))
+    assert [column.thinking for column in columns(str(run))] == [None, None]
+
+
 def test_an_adapters_folder_is_asked_as_its_run_is(trained):
     last, earlier = columns(str(trained / "adapter"), str(trained / "checkpoints" / "step-000002"))
     assert (last.label, earlier.label) == ("trained", "trained-step-000002")
