@@ -1,5 +1,6 @@
 """The command line, as a person meets it. `UPDATE_GOLDEN=1` rewrites the golden files."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -10,10 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+TOOLS = ("chat", "convert", "export")
+"""They work on what a run left, and have no config of their own."""
 EXPERIMENTS = sorted(
     path.stem
     for path in (ROOT / "experiments").glob("*.py")
-    if path.stem not in ("__init__", "evaluate")
+    if path.stem not in ("__init__", "evaluate", *TOOLS)
 )
 OF_OTHERS = ("triage_sft", "neuro_cpt", "qlora_1b", "medslm_sft")
 FROM_THE_HUB = {"medical_zh_sft", "medical_zh_gspo", *OF_OTHERS}
@@ -42,7 +45,7 @@ def hold_to_golden(name: str, text: str) -> None:
     assert text == file.read_text(), f"{name} changed; if meant: UPDATE_GOLDEN=1 make test"
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, *TOOLS])
 def test_every_flag_of_an_experiment_is_as_it_was(experiment):
     hold_to_golden(f"{experiment}.help.txt", launch(experiment, "--help").stdout)
 
@@ -53,8 +56,13 @@ def test_every_resolved_value_of_an_experiment_is_as_it_was(experiment):
     hold_to_golden(f"{experiment}.config.json", said)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("flag", ["--help", "--dry-run"])
+@pytest.mark.parametrize(
+    ("experiment", "flag"),
+    [
+        *itertools.product(EXPERIMENTS, ["--help", "--dry-run"]),
+        *((name, "--help") for name in TOOLS),
+    ],
+)
 def test_reading_a_command_line_loads_nothing_heavy(experiment, flag):
     program = (
         "import sys, runpy\n"
