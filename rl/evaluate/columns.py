@@ -15,6 +15,7 @@ from rl.names import did_you_mean
 from rl.policy.adapter import SETTINGS, adapter_folder, with_adapters_lora
 from rl.policy.models import EMBEDDED
 from rl.refusal import Refusal
+from rl.run.folder import data_as_learnt
 
 RANDOM = "random"
 ORACLE = "oracle"
@@ -122,7 +123,7 @@ def _of_run(run: Path, label: str | None, adapter: Path | None = None) -> Column
     else:
         folder = adapter or adapter_folder(str(run))
         policy = dataclasses.replace(settings.policy, adapter=str(folder))
-    column = _asked_as_in(run, settings, label or run.resolve().name, policy)
+    column = _asked_as_in(settings, label or run.resolve().name, policy)
     return dataclasses.replace(column, trained_in=run)
 
 
@@ -131,7 +132,7 @@ def _start_of(run: Path) -> Column:
     began = settings.policy.adapter
     label = Path(began or settings.policy.model).resolve().name
     policy = dataclasses.replace(settings.policy, learns="adapter")
-    return _asked_as_in(run, settings, label, policy)
+    return _asked_as_in(settings, label, policy)
 
 
 def _of_adapter(folder: Path, label: str | None) -> Column:
@@ -162,18 +163,14 @@ def _random(label: str | None, before: Sequence[Column | Control]) -> Column:
     return dataclasses.replace(first, has_random_weights=True, trained_in=None)
 
 
-def _asked_as_in(run: Path, settings: TrainingRun, label: str, policy: PolicyConfig) -> Column:
-    """Fine-tuning lets each row say whether it thinks; its summary says whether some did."""
+def _asked_as_in(settings: TrainingRun, label: str, policy: PolicyConfig) -> Column:
     if policy.adapter:
         policy = with_adapters_lora(policy, policy.adapter)
-    thinking = settings.data.thinking
-    if thinking is None and _read_object(run / "summary.json").get("thinks"):
-        thinking = True
     return Column(
         label=label,
         policy=policy,
         system_prompt=settings.data.system_prompt,
-        thinking=thinking,
+        thinking=settings.data.thinking,
     )
 
 
@@ -198,7 +195,8 @@ def _refuse_same_labels(columns: Sequence[Column | Control]) -> None:
 
 def settings_of(run: Path) -> TrainingRun:
     kind: Any = KINDS[_kind(run) or ""]
-    return load(run, kind, flag="column")
+    settings = load(run, kind, flag="column")
+    return dataclasses.replace(settings, data=data_as_learnt(run, settings.data))
 
 
 def _kind(folder: Path) -> str | None:

@@ -5,6 +5,7 @@ moment leaves a folder that reads. This is the record: trackers and reports are 
 """
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl.config import DataConfig
 from rl.config.gspo import GSPORun
 from rl.config.kinds import KINDS
 from rl.refusal import Refusal
@@ -159,6 +161,14 @@ def read_run(folder: Path) -> Run:
         heldout_after=list(read_rows(folder / "heldout_after.jsonl")),
         summary=_read_object(folder / "summary.json"),
     )
+
+
+def data_as_learnt(run: Path, data: DataConfig) -> DataConfig:
+    """How its policy is asked. Fine-tuning lets each row say whether it thinks; the summary says
+    whether some did."""
+    if data.thinking is None and _read_object(run / "summary.json").get("thinks"):
+        return dataclasses.replace(data, thinking=True)
+    return data
 
 
 def newest_run(root: Path = Path("runs")) -> Path:

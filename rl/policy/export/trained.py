@@ -14,6 +14,7 @@ from rl.policy.adapter import BASE, with_adapters_lora
 from rl.policy.fit import checked_blueprint
 from rl.policy.load import load_tokenizer, resolved_dtype
 from rl.refusal import Refusal
+from rl.run.folder import data_as_learnt
 
 Messages = list[dict[str, str]]
 
@@ -84,9 +85,10 @@ def _config_of(run: Path) -> RunConfig:
     if kind not in KINDS:
         raise Refusal(f"{run} is not a run's folder: its config.json is of kind {kind}")
     try:
-        return load(run, KINDS[kind], flag="RUN")
+        config = load(run, KINDS[kind], flag="RUN")
     except ValueError as error:
         raise Refusal(str(error)) from None
+    return dataclasses.replace(config, data=data_as_learnt(run, config.data))
 
 
 def _dtype_of(base: Path, policy: PolicyConfig) -> Any:
