@@ -6,6 +6,7 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
+from rl.quiet import quiet_libraries
 from rl.refusal import Refusal
 
 C = TypeVar("C")
@@ -20,6 +21,7 @@ def command(
     args: Sequence[str] | None = None,
 ) -> NoReturn:
     given = tyro.cli(settings, prog=prog, description=description, args=args)
+    quiet_libraries()
     try:
         work(given)
     except Refusal as refusal:

@@ -13,13 +13,13 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from judges.client.budget import BudgetExceeded
 from judges.client.ledger import LedgerError
 from rl.config import RunConfig
+from rl.quiet import quiet_libraries
 from rl.refusal import Refusal
 from rl.report import report_figures, write_report
 from rl.rollout.engine import EngineError
@@ -98,7 +98,7 @@ def run(
     """
     # read by OpenMP when torch loads it: the trainer must not spin while the sampler works
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _quiet_libraries()
+    quiet_libraries()
     with _interruptible():
         began_s = time.perf_counter()
         if not is_first():
@@ -262,13 +262,3 @@ def _interrupt(*_: object) -> NoReturn:
 def _ignore_interrupts() -> None:
     for which in _INTERRUPTS:
         signal.signal(which, signal.SIG_IGN)
-
-
-def _quiet_libraries() -> None:
-    """What they would print between our lines is not for the person who watches."""
-    from transformers.utils import logging
-
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    getLogger("bitsandbytes").setLevel(ERROR)  # it names kernels that it would fetch
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()

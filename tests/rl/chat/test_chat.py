@@ -3,7 +3,9 @@
 import dataclasses
 import io
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -141,3 +143,16 @@ def test_what_an_answer_spells_neither_colours_the_terminal_nor_moves_it():
 def test_what_is_no_run_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(Refusal, match="is not a run's folder"):
         chat(Chat(run=str(tmp_path), once="?"))
+
+
+@pytest.mark.slow
+def test_nothing_but_the_talk_is_printed(run):
+    asked = ["--once", "Hi?", "--max-new-tokens", "4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.chat", str(run), *asked],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
