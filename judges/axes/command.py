@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -16,9 +14,11 @@ from judges.axes.axes import load_axes
 from judges.axes.figures import Outcome, outcome
 from judges.axes.grader import AxesGrader
 from judges.axes.question import Rated
+from judges.commands.answers import UNUSED, Answered, drawn, read_answers
 from judges.commands.flags import (
     check_writable,
     counted,
+    exit_status,
     in_ledger,
     read_flags,
     refuse_settings,
@@ -30,7 +30,6 @@ from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.judge import make_judge
-from judges.pairwise.command import UNUSED, Answered, read_answers
 from judges.verdict import JudgeRequest, Verdict
 
 
@@ -76,8 +75,7 @@ def rate(config: AxesConfig) -> int:
     if not answers:
         raise ValueError(f"{config.file} has no rows: there is nothing to rate")
     check_writable(json=config.json, ledger=config.judge.ledger)
-    if config.rows is not None and config.rows < len(answers):
-        answers = random.Random(config.seed).sample(answers, config.rows)
+    answers = drawn(answers, config.rows, config.seed)
     requests = [
         JudgeRequest(
             question=each.question,
@@ -94,10 +92,7 @@ def rate(config: AxesConfig) -> int:
     if config.json:
         rows = [rated_row(answer, said) for answer, said in zip(answers, verdicts, strict=True)]
         write_json(config.json, asdict(found), rows)
-    problems = failures(found, config)
-    for problem in problems:
-        print(f"FAILED: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return exit_status(failures(found, config))
 
 
 def rated_row(answered: Answered, verdict: Verdict) -> Row:

@@ -47,6 +47,13 @@ def refuse_settings(judge: JudgeConfig, names: Sequence[str], *, where: str) -> 
             )
 
 
+def exit_status(problems: Sequence[str]) -> int:
+    """1 where there is one, and each is said."""
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
 def told(work: Callable[[], int], *, kept: Callable[[], str]) -> int:
     """The exit code. What goes wrong is told in a line; after Ctrl-C, `kept` says what is left."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,11 @@ from typing import Annotated
 
 import tyro
 
+from judges.commands.answers import UNUSED, Answered, drawn, read_answers
 from judges.commands.flags import (
     check_writable,
     counted,
+    exit_status,
     in_ledger,
     read_flags,
     refuse_settings,
@@ -23,7 +24,6 @@ from judges.commands.flags import (
     write_json,
 )
 from judges.commands.in_turn import judge_all
-from judges.commands.jsonl import Row, read_jsonl, text_of
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.judge import make_judge
@@ -31,8 +31,6 @@ from judges.pairwise.figures import Match, Outcome, outcome
 from judges.pairwise.grader import PairGrader
 from judges.pairwise.question import pair_of
 from judges.verdict import FREE, JudgeRequest, Scored, Verdict
-
-UNUSED = ("samples", "commit_first", "lineup", "defences", "panel", "fallback", "profile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +67,6 @@ class PairwiseConfig:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    question: str
-    truth: str
-    answer: str
-    reasoning: str
-    lang: str
-
-    def shown(self, with_reasoning: bool) -> str:
-        return f"{self.reasoning}\n\n{self.answer}" if with_reasoning else self.answer
-
-
 def main(args: Sequence[str]) -> int:
     config = read_flags(PairwiseConfig, "pairwise", args)
     return told(lambda: pairwise(config), kept=lambda: in_ledger(config.judge.ledger))
@@ -93,8 +79,7 @@ def pairwise(config: PairwiseConfig) -> int:
             f"{config.a} and {config.b} have no question in common: nothing to compare"
         )
     check_writable(json=config.json, ledger=config.judge.ledger)
-    if config.rows is not None and config.rows < len(pairs):
-        pairs = random.Random(config.seed).sample(pairs, config.rows)
+    pairs = drawn(pairs, config.rows, config.seed)
     matches = asyncio.run(judged(config, pairs))
     found = outcome(matches, seed=config.seed)
     print(as_text(config, found, alone))
@@ -105,23 +90,7 @@ def pairwise(config: PairwiseConfig) -> int:
             for (one, other), match in zip(pairs, matches, strict=True)
         ]
         write_json(config.json, asdict(found), rows)
-    problems = failures(found, config)
-    for problem in problems:
-        print(f"FAILED: {problem}", file=sys.stderr)
-    return 1 if problems else 0
-
-
-def read_answers(path: str) -> list[Answered]:
-    def answered(row: Row) -> Answered:
-        return Answered(
-            question=text_of(row, "question"),
-            truth=str(row.get("truth") or ""),
-            answer=text_of(row, "answer"),
-            reasoning=str(row.get("reasoning") or ""),
-            lang=str(row.get("lang") or "en"),
-        )
-
-    return read_jsonl(path, answered, wanted="a JSONL of question and answer")
+    return exit_status(failures(found, config))
 
 
 def in_both(

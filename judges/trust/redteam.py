@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
@@ -12,6 +11,7 @@ import tyro
 
 from judges.commands.flags import (
     check_writable,
+    exit_status,
     in_ledger,
     read_flags,
     told,
@@ -234,7 +234,4 @@ def attack(config: RedteamConfig) -> int:
     print(as_text(found, examples, allowed=config.max_earned * found.span))
     if config.json:
         write_json(config.json, asdict(found), said)
-    problems = failures(found, config)
-    for problem in problems:
-        print(f"FAILED: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return exit_status(failures(found, config))

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from judges.pairwise.command import in_both, read_answers
+from judges.commands.answers import read_answers
+from judges.pairwise.command import in_both
 from rl.config import PolicyConfig
 from rl.evaluate.cells import Cells, names_of
 from rl.evaluate.columns import Column, Control
