@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.config import PolicyConfig, TrainingRun, load
+from rl.config import PolicyConfig, TrainingRun
 from rl.config.evaluate import EvaluateRun
-from rl.config.kinds import KINDS
+from rl.config.kinds import TRAININGS
 from rl.names import did_you_mean
 from rl.policy.adapter import SETTINGS, adapter_folder, with_adapters_lora
 from rl.policy.models import EMBEDDED
 from rl.refusal import Refusal
-from rl.run.folder import data_as_learnt
+from rl.run.folder import settings_as_learnt
 
 RANDOM = "random"
 ORACLE = "oracle"
@@ -68,8 +68,8 @@ def policies_of(columns: Sequence[Column | Control]) -> list[Column]:
 
 def run_folder(spec: str) -> Path | None:
     """The folder, if a training left it."""
-    kind = _kind(Path(spec).expanduser())
-    return Path(spec).expanduser() if kind and issubclass(KINDS[kind], TrainingRun) else None
+    folder = Path(spec).expanduser()
+    return folder if _kind(folder) in TRAININGS else None
 
 
 def _label_and_spec(entry: str) -> tuple[str | None, str]:
@@ -194,14 +194,11 @@ def _refuse_same_labels(columns: Sequence[Column | Control]) -> None:
 
 
 def settings_of(run: Path) -> TrainingRun:
-    kind: Any = KINDS[_kind(run) or ""]
-    settings = load(run, kind, flag="column")
-    return dataclasses.replace(settings, data=data_as_learnt(run, settings.data))
+    return settings_as_learnt(run, _kind(run), flag="column")
 
 
-def _kind(folder: Path) -> str | None:
-    kind = _read_object(folder / "config.json").get("kind")
-    return kind if kind in KINDS else None
+def _kind(folder: Path) -> str:
+    return str(_read_object(folder / "config.json").get("kind"))
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rl.config import DataConfig
+from rl.config import load
 from rl.config.gspo import GSPORun
-from rl.config.kinds import KINDS
+from rl.config.kinds import KINDS, TRAININGS
+from rl.config.shared import TrainingRun
 from rl.refusal import Refusal
 from rl.run.checkpoint import Checkpoints
 
@@ -163,12 +164,14 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def data_as_learnt(run: Path, data: DataConfig) -> DataConfig:
-    """How its policy is asked. Fine-tuning lets each row say whether it thinks; the summary says
-    whether some did."""
-    if data.thinking is None and _read_object(run / "summary.json").get("thinks"):
-        return dataclasses.replace(data, thinking=True)
-    return data
+def settings_as_learnt(run: Path, kind: str, *, flag: str) -> TrainingRun:
+    """Of a training, and how its policy is asked: fine-tuning lets each row say whether it thinks,
+    and the summary says whether some did."""
+    settings = load(run, TRAININGS[kind], flag=flag)
+    if settings.data.thinking is None and _read_object(run / "summary.json").get("thinks"):
+        data = dataclasses.replace(settings.data, thinking=True)
+        return dataclasses.replace(settings, data=data)
+    return settings
 
 
 def newest_run(root: Path = Path("runs")) -> Path:

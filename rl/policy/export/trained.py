@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.config import PolicyConfig, RunConfig, load
-from rl.config.kinds import KINDS
+from rl.config import PolicyConfig
+from rl.config.kinds import TRAININGS
+from rl.config.shared import TrainingRun
 from rl.data.rows import messages_of, prompt_ids
 from rl.data.source import SHIPPED
 from rl.policy.adapter import BASE, with_adapters_lora
 from rl.policy.fit import checked_blueprint
 from rl.policy.load import load_tokenizer, resolved_dtype
 from rl.refusal import Refusal
-from rl.run.folder import data_as_learnt
+from rl.run.folder import settings_as_learnt
 
 Messages = list[dict[str, str]]
 
@@ -22,7 +23,7 @@ Messages = list[dict[str, str]]
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     run: Path
-    config: RunConfig
+    config: TrainingRun
     policy: PolicyConfig
     """Its adapter is the one that the run left, its dtype that of the training."""
     tokenizer: Any
@@ -74,7 +75,7 @@ def questions(trained: Trained, count: int) -> list[str]:
     return list(asked)[:count]
 
 
-def _config_of(run: Path) -> RunConfig:
+def _config_of(run: Path) -> TrainingRun:
     try:
         kind = json.loads((run / "config.json").read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError) as error:
@@ -82,13 +83,12 @@ def _config_of(run: Path) -> RunConfig:
             f"{run} is not a run's folder ({error}). Name one that has a config.json of its own, "
             "as in runs/NAME"
         ) from None
-    if kind not in KINDS:
+    if kind not in TRAININGS:
         raise Refusal(f"{run} is not a run's folder: its config.json is of kind {kind}")
     try:
-        config = load(run, KINDS[kind], flag="RUN")
+        return settings_as_learnt(run, kind, flag="RUN")
     except ValueError as error:
         raise Refusal(str(error)) from None
-    return dataclasses.replace(config, data=data_as_learnt(run, config.data))
 
 
 def _dtype_of(base: Path, policy: PolicyConfig) -> Any:

@@ -11,7 +11,8 @@ from gguf import GGUFReader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from experiments.quickstart import QUICKSTART
-from rl.config import PolicyConfig
+from rl.config import PolicyConfig, to_json
+from rl.config.evaluate import EvaluateRun
 from rl.config.export import Export
 from rl.policy import files
 from rl.policy.adapter import SETTINGS, WEIGHTS
@@ -128,6 +129,7 @@ def test_what_does_not_hold_is_refused_with_its_figures(figures, said):
         (shutil.rmtree, "is not a run's folder"),
         (lambda run: (run / "config.json").write_text("{"), "is not a run's folder"),
         (lambda run: (run / "config.json").write_text('{"kind": "x"}'), "of kind x"),
+        (lambda run: (run / "config.json").write_text(to_json(EvaluateRun())), "of kind evaluate"),
         (lambda run: shutil.rmtree(run / "adapter"), "did not come to its end"),
         (lambda run: (run / "adapter" / WEIGHTS).unlink(), "no adapter there"),
         (lambda run: (run / "adapter" / SETTINGS).write_text("{"), "does not describe a LoRA"),
