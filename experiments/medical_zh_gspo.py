@@ -4,9 +4,8 @@ The second half of the recipe: GSPO from the adapter of `python -m experiments.m
 `--preset paper` takes the paper's objective, where clipping lives.
 """
 
-from experiments.medical_zh_sft import SEVEN
 from judges import JudgeConfig
-from rl.config import DataConfig, PolicyConfig
+from rl.config import ATTENTION_AND_MLP, DataConfig, PolicyConfig
 from rl.config.gspo import GSPOConfig, GSPORun, PublishedConfig, RolloutConfig
 from rl.launch import Variant, main
 
@@ -20,7 +19,7 @@ MEDICAL_ZH_GSPO = GSPORun(
         adapter="runs/medical-zh-sft",
         lora_rank=16,
         lora_alpha=32,
-        lora_targets=SEVEN,
+        lora_targets=ATTENTION_AND_MLP,
         gradient_checkpointing=True,  # ours
     ),
     data=DataConfig(

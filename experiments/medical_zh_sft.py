@@ -4,11 +4,9 @@ The first half of the recipe: written reasonings and answers, for the form. Go o
 `python -m experiments.medical_zh_gspo`. docs/recipe_medical_zh.md has the whole way.
 """
 
-from rl.config import DataConfig, PolicyConfig
+from rl.config import ATTENTION_AND_MLP, DataConfig, PolicyConfig
 from rl.config.sft import SFTConfig, SFTRun
 from rl.launch import Variant, main
-
-SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # As the source has it, but for what is marked as ours because the source does not say it.
 MEDICAL_ZH_SFT = SFTRun(
@@ -19,7 +17,7 @@ MEDICAL_ZH_SFT = SFTRun(
         model="Qwen/Qwen3.5-4B",
         lora_rank=16,
         lora_alpha=32,
-        lora_targets=SEVEN,
+        lora_targets=ATTENTION_AND_MLP,
         gradient_checkpointing=True,  # ours: without it a row of 2,048 tokens keeps 31 GB
     ),
     data=DataConfig(

@@ -4,11 +4,9 @@ QLoRA on a small Llama of its authors' own, rows packed. docs/export.md makes it
 weights (`python -m experiments.convert`).
 """
 
-from rl.config import DataConfig, PolicyConfig
+from rl.config import ATTENTION_AND_MLP, DataConfig, PolicyConfig
 from rl.config.sft import PublishedConfig, SFTConfig, SFTRun
 from rl.launch import Variant, main
-
-SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # As the source has it, but for what is marked as ours because the source does not say it.
 MEDSLM_SFT = SFTRun(
@@ -22,7 +20,7 @@ MEDSLM_SFT = SFTRun(
         lora_rank=16,
         lora_alpha=32,
         lora_dropout=0.0,
-        lora_targets=SEVEN,
+        lora_targets=ATTENTION_AND_MLP,
     ),
     data=DataConfig(
         train="medslm.jsonl",  # ours: the source's rows are not to be had, so a file of yours

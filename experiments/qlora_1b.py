@@ -4,11 +4,9 @@ QLoRA: a base in 4 bits, computed in float16, an adapter on it. docs/recipes.md 
 published of it and does not add up.
 """
 
-from rl.config import DataConfig, PolicyConfig
+from rl.config import ATTENTION_AND_MLP, DataConfig, PolicyConfig
 from rl.config.sft import SFTConfig, SFTRun
 from rl.launch import Variant, main
-
-SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # As the source has it, but for what is marked as ours because the source does not say it.
 QLORA_1B = SFTRun(
@@ -21,7 +19,7 @@ QLORA_1B = SFTRun(
         lora_rank=16,
         lora_alpha=32,
         lora_dropout=0.05,
-        lora_targets=SEVEN,
+        lora_targets=ATTENTION_AND_MLP,
         dtype="float16",
     ),
     data=DataConfig(

@@ -4,11 +4,9 @@ One pass over some 47,500 written cases, an adapter on a base in bfloat16. docs/
 was published of it and does not add up.
 """
 
-from rl.config import DataConfig, PolicyConfig
+from rl.config import ATTENTION_AND_MLP, DataConfig, PolicyConfig
 from rl.config.sft import SFTConfig, SFTRun
 from rl.launch import Variant, main
-
-SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # As the source has it, but for what is marked as ours because the source does not say it.
 TRIAGE_SFT = SFTRun(
@@ -20,7 +18,7 @@ TRIAGE_SFT = SFTRun(
         lora_rank=16,
         lora_alpha=16,
         lora_dropout=0.0,
-        lora_targets=SEVEN,
+        lora_targets=ATTENTION_AND_MLP,
         dtype="bfloat16",
         gradient_checkpointing=True,  # ours
     ),

@@ -5,9 +5,17 @@ them, nothing is filled in later.
 """
 
 from rl.config.saved import load, to_json, with_preset, with_values
-from rl.config.shared import DataConfig, PolicyConfig, RunConfig, TrackingConfig, TrainingRun
+from rl.config.shared import (
+    ATTENTION_AND_MLP,
+    DataConfig,
+    PolicyConfig,
+    RunConfig,
+    TrackingConfig,
+    TrainingRun,
+)
 
 __all__ = [
+    "ATTENTION_AND_MLP",
     "DataConfig",
     "PolicyConfig",
     "RunConfig",

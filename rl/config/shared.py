@@ -1,6 +1,7 @@
 """The sections every kind of run has, and what such a run is."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,6 +20,11 @@ FIELDS = (
 """What a row may have."""
 
 ALL_LINEAR = "all-linear"
+ATTENTION_AND_MLP = (
+    *("q_proj", "k_proj", "v_proj", "o_proj"),
+    *("gate_proj", "up_proj", "down_proj"),
+)
+"""The seven projections of a layer that recipes name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +145,7 @@ Preset = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(ABC):
     """What every run depends on. A kind of run adds its own sections."""
 
     kind: ClassVar[str]
@@ -164,9 +170,9 @@ class RunConfig:
         """As it is written down."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
+    @abstractmethod
     def flag_for_more(self, done: int) -> str:
         """What to type to go on with a run that came to its end after so many of its unit."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
