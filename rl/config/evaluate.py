@@ -9,6 +9,7 @@ import tyro
 from judges.client.backends import shown
 from judges.config import JudgeConfig, at_least
 from rl.config.shared import RunConfig
+from rl.refusal import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class EvaluateRun(RunConfig):
     """Longest written answer."""
     temperature: float = 0.0
     """Of the answers to `answers` and `judged`; 0 writes what is likeliest."""
+    samples: int = 1
+    """Answers to each question of `answers` and `judged`, whose mean is its score; more than one
+    wants a temperature."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights and compute; auto is bfloat16 on CUDA, float32 on CPU."""
     system_prompt: str | None = None
@@ -55,6 +59,12 @@ class EvaluateRun(RunConfig):
         at_least("few_shot", self.few_shot, 0)
         at_least("max_new_tokens", self.max_new_tokens, 1)
         at_least("temperature", self.temperature, 0)
+        at_least("samples", self.samples, 1)
+        if self.samples > 1 and not self.temperature:
+            raise Refusal(
+                f"samples is {self.samples} and temperature is 0: all answers to a question would "
+                "be the same. Give --temperature 1, or leave --samples out"
+            )
 
     def recorded(self) -> dict[str, Any]:
         """Without what a URL may hold of a key."""

@@ -29,7 +29,7 @@ def said_of(config: EvaluateRun, columns: Sequence[Column | Control], tasks: Seq
     if judged := sum(len(task.items) for task in tasks if task.facts.get("judge")):
         work = Workload(
             prompts=judged,
-            group_size=1,
+            group_size=config.samples,
             steps=len(policies_of(columns)),
             answer_tokens=config.max_new_tokens,
         )

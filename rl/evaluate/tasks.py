@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from judges import JudgeConfig
 from rl.config import DataConfig
@@ -87,7 +88,8 @@ def _of_answers(kind: str, file: str, config: EvaluateRun, judge: JudgeConfig | 
         max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed
     )
     name = f"{kind}-{Path(file).stem}"
-    return Answers(name, rows, sampling, most_questions=config.limit, judge=judge)
+    settings: Any = {"samples": config.samples, "most_questions": config.limit, "judge": judge}
+    return Answers(name, rows, sampling, **settings)
 
 
 OF_FILES: Mapping[str, Make] = {

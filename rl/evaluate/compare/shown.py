@@ -20,6 +20,7 @@ from rl.evaluate.compare.table import (
     told_p,
     verdict,
 )
+from rl.evaluate.task import Score
 from rl.run.drift import flat
 from rl.run.folder import RunLog
 from rl.run.progress import console_of
@@ -43,12 +44,16 @@ def write_answers(cells: Cells, folder: Path) -> None:
     """Written answers as whoever compares or rates answers reads them: `python -m judges pairwise`,
     `python -m judges axes`."""
     for name in cells:
-        shown = [score.shown for score in cells.known(name)]
-        if rows := [row for row in shown if {"question", "truth", "answer"} <= row.keys()]:
+        if rows := [row for score in cells.known(name) for row in _written(score)]:
             file = folder / name.task / f"{name.column}.jsonl"
             file.parent.mkdir(parents=True, exist_ok=True)
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             file.write_text("".join(lines), encoding="utf-8")
+
+
+def _written(score: Score) -> Iterator[Mapping[str, Any]]:
+    asked = {name: value for name, value in score.shown.items() if name != "answers"}
+    yield from ({**asked, **answer} for answer in score.shown.get("answers", ()))
 
 
 def print_table(table: Table, stream: TextIO | None = None) -> None:

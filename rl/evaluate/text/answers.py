@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from judges import JudgeConfig, make_judge
@@ -27,7 +29,7 @@ from rl.rollout.stream import MISSING_SHARE, Rollout
 from rl.rollout.transformers_engine import TransformersEngine
 
 AT_ONCE = 32
-"""Questions between two writings down: so many answers a killed run may lose."""
+"""Answers between two writings down: so many a killed run may lose."""
 ENOUGH = 8
 """Fewer answers than this may be the same by chance."""
 A_VERDICT_DEPENDS_ON = (
@@ -48,6 +50,8 @@ OF_TEXT = (
     ),
 )
 
+Told = tuple[dict[str, float], dict[str, Any]]
+"""Of one answer: what it is worth, and what a reader would want to see of it."""
 EngineOf = Callable[[Policy], AbstractContextManager[tuple[Background, Engine]]]
 
 
@@ -67,13 +71,15 @@ class Answers:
         rows: Sequence[Row],
         sampling: Sampling,
         *,
+        samples: int = 1,
         most_questions: int | None = None,
         thinking: bool | None = None,
         judge: JudgeConfig | None = None,
         reward: RewardConfig | None = None,
         engine_of: EngineOf = in_process,
     ) -> None:
-        """`thinking` is the candidate's own where it is not given."""
+        """`samples` answers an item, whose score is their mean. `thinking` is the candidate's own
+        where it is not given."""
         self.name = name
         self._of_data = {
             "questions": len(rows),
@@ -82,7 +88,7 @@ class Answers:
         drawn = random.Random(sampling.seed).sample(rows, len(rows))
         self._rows = drawn[:most_questions]  # so that fewer are some of the same
         self.items = [row.id for row in self._rows]
-        self._sampling, self._thinking = sampling, thinking
+        self._sampling, self._samples, self._thinking = sampling, samples, thinking
         self._judge, self._reward = judge, reward or RewardConfig()
         self._engine_of = engine_of
         if not rows:
@@ -102,7 +108,7 @@ class Answers:
         judge = self._judge and {n: getattr(self._judge, n) for n in A_VERDICT_DEPENDS_ON}
         return {
             **self._of_data,
-            "sampling": asdict(self._sampling),
+            "sampling": asdict(self._sampling) | {"samples": self._samples},
             "thinking": self._thinking,
             "reward": asdict(self._reward),
             "judge": judge,
@@ -122,28 +128,37 @@ class Answers:
 
     def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
         prompts, _ = self._prompts(candidate, candidate.window)
-        left = [prompt for prompt in prompts if prompt.row.id not in done]
+        questions_at_once = max(1, AT_ONCE // self._samples)
         with ExitStack() as opened:
             background, engine = opened.enter_context(self._engine_of(policy))
             reward, wait = split_alone(policy.tokenizer, self._reward.family), None
             if self._judge:
                 judge = opened.enter_context(background.entered(make_judge(self._judge)))
                 reward, wait = judged_by(judge, self._reward, policy.tokenizer)
-            for start in range(0, len(left), AT_ONCE):
+            for start in range(0, len(prompts), questions_at_once):
+                # What is drawn depends on what it is drawn together with: all of it again, where
+                # some is missing, so that a run that was cut short has the answers of a whole one.
+                together = prompts[start : start + questions_at_once]
+                if all(prompt.row.id in done for prompt in together):
+                    continue
                 sampling = replace(self._sampling, seed=self._sampling.seed + start)
-                some = left[start : start + AT_ONCE]
-                for rollout in background.call(
+                some = [prompt for prompt in together for _ in range(self._samples)]
+                rollouts = background.call(
                     asked(engine, reward, policy.tokenizer, some, sampling, wait)
-                ):
-                    yield self._score(rollout)
+                )
+                for prompt in together:
+                    if prompt.row.id not in done:
+                        own = [rollout for rollout in rollouts if rollout.prompt is prompt]
+                        yield _in_one(prompt.row, [self._told(rollout) for rollout in own])
 
     def hold(self, scores: Sequence[Score]) -> None:
-        said = {score.shown["answer"] for score in scores}
+        said = {each["answer"] for score in scores for each in score.shown["answers"]}
         truths = {score.shown["truth"] for score in scores}
         if len(scores) >= ENOUGH and len(said) == 1 < len(truths):
             raise Refusal(
-                f"{self.name}: all {len(scores)} answers are the same, {said.pop()[:80]!r}. Look "
-                "at the chat template, the system prompt and the room for an answer"
+                f"{self.name}: all answers to {len(scores)} questions are the same, "
+                f"{said.pop()[:80]!r}. Look at the chat template, the system prompt and the room "
+                "for an answer"
             )
         faults = mean_of("judge_fault")(scores)
         if faults is not None and faults > MISSING_SHARE:
@@ -157,8 +172,7 @@ class Answers:
         if name != "oracle":
             raise Refusal(f"{self.name} has no control {name!r}. Known: oracle")
         return [
-            Score(item=row.id, values=_values(row, row.answer), shown=_shown(row, row.answer))
-            for row in self._rows
+            _in_one(row, [(_values(row, row.answer), {"answer": row.answer})]) for row in self._rows
         ]
 
     def _data(self, candidate: Candidate) -> DataConfig:
@@ -168,13 +182,14 @@ class Answers:
     def _prompts(self, candidate: Candidate, max_tokens: int) -> tuple[list[Prompt], int]:
         return to_prompts(self._rows, candidate.tokenizer, self._data(candidate), max_tokens)
 
-    def _score(self, rollout: Rollout) -> Score:
+    def _told(self, rollout: Rollout) -> Told:
         row, reward, completion = rollout.prompt.row, rollout.reward, rollout.completion
         values = _values(row, reward.answer) | {
             "tokens": len(completion.token_ids),
             "cut_off": float(completion.finish_reason == "length"),
         }
-        shown = _shown(row, reward.answer) | {
+        shown: dict[str, Any] = {
+            "answer": reward.answer,
             "reasoning": reward.reasoning,
             "status": reward.status,
         }
@@ -184,7 +199,25 @@ class Answers:
         if reward.value is not None:
             values["judge"] = reward.value
             values |= {f"tier {tier}": float(tier == reward.tier) for tier in self._tiers}
-        return Score(item=row.id, values=values, shown=shown)
+        return values, shown
+
+
+def _in_one(row: Row, answers: Sequence[Told]) -> Score:
+    """Each value is the mean over the answers that have it."""
+    found = [values for values, _ in answers]
+    return Score(
+        item=row.id,
+        values={
+            name: fmean(values[name] for values in found if name in values)
+            for name in dict.fromkeys(chain(*found))
+        },
+        shown={
+            "question": row.question,
+            "truth": row.answer,
+            "lang": row.lang,
+            "answers": [shown for _, shown in answers],
+        },
+    )
 
 
 def _of_judge(tiers: Sequence[str]) -> list[Metric]:
@@ -213,7 +246,3 @@ def _values(row: Row, answer: str) -> dict[str, float]:
         "words": len(words(answer)),
         **{name: value for name, value in maybe.items() if value is not None},
     }
-
-
-def _shown(row: Row, answer: str) -> dict[str, Any]:
-    return {"question": row.question, "truth": row.answer, "answer": answer}

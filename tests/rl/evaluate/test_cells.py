@@ -161,16 +161,20 @@ def test_nothing_is_held_against_a_first_column_that_was_refused(tmp_path):
 
 def test_written_answers_are_left_as_whoever_compares_them_reads_them(tmp_path):
     filling = cells(tmp_path, BASE, TUNED)
-    for label, said in (("base", "no idea"), ("tuned", "aspirin")):
-        asked = {"question": "What thins the blood?", "truth": "Aspirin", "answer": said}
+    asked = {"question": "What thins the blood?", "truth": "Aspirin"}
+    for label, said in (("base", ("no idea", "tea")), ("tuned", ("aspirin", "warfarin"))):
+        answers = [{"answer": each, "reasoning": ""} for each in said]
         filling.add(
             CellName("quiz", label),
-            Score(item="1", values={"right": 1.0}, shown={**asked, "reasoning": ""}),
+            Score(item="1", values={"right": 1.0}, shown={**asked, "answers": answers}),
         )
     write_answers(filling, tmp_path / "answers")
     files = [tmp_path / "answers" / "quiz" / f"{label}.jsonl" for label in ("base", "tuned")]
     pairs, alone = in_both(*(read_answers(str(file)) for file in files))
-    assert [(one.answer, other.answer) for one, other in pairs] == [("no idea", "aspirin")]
+    assert [(one.answer, other.answer) for one, other in pairs] == [
+        ("no idea", "aspirin"),
+        ("tea", "warfarin"),
+    ]
     assert alone == 0
 
 

@@ -8,8 +8,10 @@ import pytest
 from judges import JudgeConfig
 from judges.serve.child import ChildServer
 from rl.config import PolicyConfig
+from rl.config.evaluate import EvaluateRun
 from rl.data.rows import Row
 from rl.evaluate.task import Candidate
+from rl.evaluate.text import answers
 from rl.evaluate.text.answers import Answers
 from rl.evaluate.text.figures import repetition, rouge_l, token_f1
 from rl.policy.load import load_policy, load_tokenizer
@@ -50,7 +52,8 @@ class Saying:
     async def stream(self, prompts, sampling):
         for place, prompt in enumerate(prompts):
             asked = self.tokenizer.decode(prompt)
-            text, ended = next(self.answer_to[row.id] for row in ROWS if row.question in asked)
+            answers = next(self.answer_to[row.id] for row in ROWS if row.question in asked)
+            text, ended = answers if isinstance(answers, tuple) else answers[place % len(answers)]
             ids = self.tokenizer(text)["input_ids"]
             yield Completion(
                 prompt=place,
@@ -100,6 +103,42 @@ def test_sampled_answers_are_others_and_the_same_for_the_same_seed(policy, candi
     assert one == same != greedy
 
 
+def test_a_sampled_run_that_was_killed_half_way_has_the_answers_of_a_whole_one(
+    policy, candidate, monkeypatch
+):
+    """Written down are an item of each of two batches, and not the other."""
+    monkeypatch.setattr(answers, "AT_ONCE", 4)
+    task = Answers("answers", ROWS, SAMPLED, samples=2)
+    whole = scored(task, policy, candidate)
+    one, two, three, _ = task.items
+    for done in ({one, three}, {one, two, three}):
+        assert scored(task, policy, candidate, done) == {
+            item: whole[item] for item in task.items if item not in done
+        }
+    said = {each["reasoning"] for score in whole.values() for each in score.shown["answers"]}
+    assert len(said) == 2 * len(ROWS)
+
+
+def test_several_answers_that_would_all_be_the_same_are_refused():
+    with pytest.raises(Refusal, match=r"samples is 2 and temperature is 0.*--temperature 1"):
+        EvaluateRun(samples=2)
+
+
+def test_the_score_of_an_item_is_the_mean_over_its_answers(policy, candidate):
+    said = {item: [text, ("Vitamin C", True), text] for item, text in SAID.items()}
+    several = Answers("answers", ROWS, SAMPLED, engine_of=saying(said), samples=3, thinking=False)
+    score = scored(several, policy, candidate)["bone"]
+    assert [each["answer"] for each in score.shown["answers"]] == [
+        SAID["bone"][0],
+        "Vitamin C",
+        SAID["bone"][0],
+    ]
+    cut = SAID["bone"][0]
+    assert score.values["f1"] == pytest.approx(2 * token_f1(cut, ["The femur"]) / 3)
+    assert score.values["cut_off"] == pytest.approx(2 / 3)
+    assert score.values["repetition"] == repetition(cut), "two words repeat nothing"
+
+
 def test_what_is_said_of_an_answer_is_what_is_said_of_its_text(policy, candidate):
     task = Answers("answers", ROWS, GREEDY, engine_of=saying(SAID), thinking=False)
     scores = scored(task, policy, candidate)
@@ -125,7 +164,8 @@ def test_reasoning_is_split_off_and_is_no_part_of_the_answer(policy, candidate):
     }
     task = Answers("answers", ROWS, GREEDY, engine_of=saying(thought), thinking=True)
     score = scored(task, policy, candidate)["scurvy"]
-    assert (score.shown["reasoning"], score.shown["answer"]) == ("They ask.", "Vitamin C.")
+    (answer,) = score.shown["answers"]
+    assert (answer["reasoning"], answer["answer"]) == ("They ask.", "Vitamin C.")
     assert score.values["exact"] == 1
 
 
@@ -140,7 +180,7 @@ def judged(policy, candidate):
 
 def test_an_answer_is_judged_as_in_training(judged):
     task, scores = judged(JudgeConfig(backend="rules"))
-    tiers = {item: score.shown["tier"] for item, score in scores.items()}
+    tiers = {item: score.shown["answers"][0]["tier"] for item, score in scores.items()}
     assert tiers == {
         "scurvy": "same",
         "insulin": "off_domain",
@@ -188,7 +228,7 @@ def test_answers_that_are_all_the_same_are_refused(policy, candidate):
     same = {row.id: ("I do not know.", True) for row in ROWS}
     task = Answers("answers", rows, GREEDY, engine_of=saying(same), thinking=False)
     scores = list(scored(task, policy, candidate).values())
-    with pytest.raises(Refusal, match="all 8 answers are the same, 'I do not know"):
+    with pytest.raises(Refusal, match="all answers to 8 questions are the same, 'I do not know"):
         task.hold(scores)
 
 
