@@ -30,7 +30,7 @@ from judges.commands.jsonl import Row
 from judges.commands.score import verdict_row
 from judges.config import JudgeConfig, at_least, share_of_one
 from judges.judge import make_judge
-from judges.verdict import JudgeRequest, Verdict
+from judges.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,11 @@ class AxesConfig:
     def __post_init__(self) -> None:
         at_least("rows", self.rows, 1)
         share_of_one("min_judged", self.min_judged)
-        refuse_settings(
-            self.judge, (*UNUSED, "grading", "rationale"), where="an answer is rated by axes"
-        )
+        check_judge(self.judge)
+
+
+def check_judge(judge: JudgeConfig) -> None:
+    refuse_settings(judge, (*UNUSED, "grading", "rationale"), where="an answer is rated by axes")
 
 
 def main(args: Sequence[str]) -> int:
@@ -76,15 +78,7 @@ def rate(config: AxesConfig) -> int:
         raise ValueError(f"{config.file} has no rows: there is nothing to rate")
     check_writable(json=config.json, ledger=config.judge.ledger)
     answers = drawn(answers, config.rows, config.seed)
-    requests = [
-        JudgeRequest(
-            question=each.question,
-            truth=each.truth,
-            answer=each.shown(config.with_reasoning),
-            lang=each.lang,
-        )
-        for each in answers
-    ]
+    requests = [each.request(config.with_reasoning) for each in answers]
     make = partial(make_judge, grader=partial(AxesGrader, axes))
     verdicts, _ = asyncio.run(judge_all(config.judge, requests, make=make))
     found = outcome([a.question for a in answers], verdicts, axes.names, seed=config.seed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from judges.commands.jsonl import Row, read_jsonl, text_of
+from judges.verdict import JudgeRequest
 
 T = TypeVar("T")
 UNUSED = ("samples", "commit_first", "lineup", "defences", "panel", "fallback", "profile")
@@ -24,6 +25,14 @@ class Answered:
 
     def shown(self, with_reasoning: bool) -> str:
         return f"{self.reasoning}\n\n{self.answer}" if with_reasoning else self.answer
+
+    def request(self, with_reasoning: bool = False) -> JudgeRequest:
+        return JudgeRequest(
+            question=self.question,
+            truth=self.truth,
+            answer=self.shown(with_reasoning),
+            lang=self.lang,
+        )
 
 
 def read_answers(path: str) -> list[Answered]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,14 +11,13 @@ from typing import Annotated
 
 import tyro
 
-from judges.commands.answers import UNUSED, Answered, drawn, read_answers
+from judges.commands.answers import Answered, drawn, read_answers
 from judges.commands.flags import (
     check_writable,
     counted,
     exit_status,
     in_ledger,
     read_flags,
-    refuse_settings,
     told,
     write_json,
 )
@@ -29,8 +27,8 @@ from judges.config import JudgeConfig, at_least, share_of_one
 from judges.judge import make_judge
 from judges.pairwise.figures import Match, Outcome, outcome
 from judges.pairwise.grader import PairGrader
-from judges.pairwise.question import pair_of
-from judges.verdict import FREE, JudgeRequest, Scored, Verdict
+from judges.pairwise.matches import check_judge, matched
+from judges.verdict import JudgeRequest, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +57,7 @@ class PairwiseConfig:
     def __post_init__(self) -> None:
         at_least("rows", self.rows, 1)
         share_of_one("min_judged", self.min_judged)
-        refuse_settings(self.judge, UNUSED, where="two answers are compared")
-        if self.judge.grading == "ladder":
-            raise ValueError(
-                "judge.grading is ladder, whose questions are of one answer. Use --grading labels, "
-                "which reads log-probs too, or schema"
-            )
+        check_judge(self.judge)
 
 
 def main(args: Sequence[str]) -> int:
@@ -114,43 +107,13 @@ def _places(rows: Sequence[Answered]) -> list[tuple[str, int]]:
 
 
 async def judged(config: PairwiseConfig, pairs: Sequence[tuple[Answered, Answered]]) -> list[Match]:
-    """Answers that are the same are a tie without asking."""
-    asked: list[tuple[int, bool, JudgeRequest]] = []
-    same: set[int] = set()
-    draw = random.Random(config.seed)
-    for place, (one, other) in enumerate(pairs):
-        shown = [each.shown(config.with_reasoning) for each in (one, other)]
-        if shown[0].strip() == shown[1].strip():
-            same.add(place)
-            continue
-        truth = one.truth or other.truth
-        pair = partial(pair_of, one.question, truth, lang=one.lang)
-        orders = [
-            (place, True, pair(first=shown[0], second=shown[1])),
-            (place, False, pair(first=shown[1], second=shown[0])),
-        ]
-        draw.shuffle(orders)
-        asked += orders
-    verdicts: list[Verdict] = []
-    if asked:
-        make = partial(make_judge, grader=PairGrader)
-        verdicts, _ = await judge_all(config.judge, [pair for *_, pair in asked], make=make)
-    tie = Scored(tier="neither", score=0.5, usage=FREE)
-    said: dict[tuple[int, bool], Verdict] = {
-        (place, way): tie for place in same for way in (True, False)
-    }
-    said |= {
-        (place, way): verdict for (place, way, _), verdict in zip(asked, verdicts, strict=True)
-    }
-    return [
-        Match(
-            question=one.question,
-            a_first=said[place, True],
-            b_first=said[place, False],
-            is_same=place in same,
+    async def ask(requests: Sequence[JudgeRequest]) -> Sequence[Verdict]:
+        verdicts, _ = await judge_all(
+            config.judge, requests, make=partial(make_judge, grader=PairGrader)
         )
-        for place, (one, _) in enumerate(pairs)
-    ]
+        return verdicts
+
+    return await matched(pairs, ask, seed=config.seed, with_reasoning=config.with_reasoning)
 
 
 def failures(found: Outcome, config: PairwiseConfig) -> list[str]:

@@ -53,26 +53,33 @@ class Outcome:
     p: float | None
     """Of the sign test: so many wins or losses, or more, by tossing a coin. Ties do not count."""
     first: Estimate
-    """How surely who stands first is named, on average: a judge without a favourite place says
-    a half."""
+    """How surely who stands first is named, on average over the pairs that were asked about: a
+    judge without a favourite place says a half."""
     same_both_ways: float | None
     """The share of questions where both orders name the same, or neither."""
     faults: dict[str, int]
 
     @property
     def only_looks_at_the_place(self) -> bool:
-        share = self.first.value
-        return share is not None and not 1 - ALWAYS_FIRST < share < ALWAYS_FIRST
+        return only_looks_at_the_place(self.first.value)
 
     @property
     def told_nobody_apart(self) -> bool:
         return self.judged - self.same > TIES_BY_CHANCE and self.ties == self.judged
 
 
+def only_looks_at_the_place(first_share: float | None) -> bool:
+    return first_share is not None and not 1 - ALWAYS_FIRST < first_share < ALWAYS_FIRST
+
+
 def outcome(matches: Sequence[Match], *, seed: int) -> Outcome:
     judged = [(match.question, shares) for match in matches if (shares := match.shares)]
+    asked = [(m.question, shares) for m in matches if not m.is_same and (shares := m.shares)]
 
-    def estimate(of: Callable[[tuple[float, float]], float]) -> Estimate:
+    def estimate(
+        judged: Sequence[tuple[str, tuple[float, float]]],
+        of: Callable[[tuple[float, float]], float],
+    ) -> Estimate:
         return bootstrap(
             judged,
             lambda rows: fmean(of(shares) for _, shares in rows) if rows else None,
@@ -92,9 +99,9 @@ def outcome(matches: Sequence[Match], *, seed: int) -> Outcome:
         wins=names[FIRST],
         ties=names[NEITHER],
         losses=names[SECOND],
-        better=estimate(fmean),
+        better=estimate(judged, fmean),
         p=float(stats.binomtest(names[FIRST], decided).pvalue) if decided else None,
-        first=estimate(lambda shares: (shares[0] + 1 - shares[1]) / 2),
+        first=estimate(asked, lambda shares: (shares[0] + 1 - shares[1]) / 2),
         same_both_ways=fmean(alike) if alike else None,
         faults=dict(Counter(v.cause.value for v in verdicts if isinstance(v, JudgeFault))),
     )

@@ -115,6 +115,12 @@ def matched(*shares, same=0):
     )
 
 
+def test_what_nobody_was_asked_about_does_not_hide_that_a_judge_names_the_first():
+    always_first = [(1.0, 0.0)] * 6
+    [problem] = failures(matched(*always_first, same=6), PairwiseConfig(a="a.jsonl", b="b.jsonl"))
+    assert "names whoever stands first" in problem
+
+
 def test_a_judge_that_names_neither_of_any_pair_is_found_out():
     unsure = [(0.53, 0.46)] * 5
     [problem] = failures(matched(*unsure), PairwiseConfig(a="a.jsonl", b="b.jsonl"))
