@@ -19,6 +19,7 @@ def command(
     prog: str,
     description: str | None,
     args: Sequence[str] | None = None,
+    kept: str = "nothing was left behind",
 ) -> NoReturn:
     given = tyro.cli(settings, prog=prog, description=description, args=args)
     quiet_libraries()
@@ -27,5 +28,5 @@ def command(
     except Refusal as refusal:
         sys.exit(f"{prog}: {refusal}")
     except KeyboardInterrupt:
-        sys.exit(f"{prog}: interrupted; nothing was left behind")
+        sys.exit(f"{prog}: interrupted; {kept}")
     sys.exit(0)

@@ -15,12 +15,16 @@ MUST_NOT_KNOW = {
     "rl/sft": {"judges", "httpx", "aiohttp", "wandb"},
     "rl/config": {"torch", "trl", "transformers", "numpy", "wandb", "httpx"},
     "rl/launch.py": {"torch", "trl", "transformers", "numpy", "wandb", "httpx"},
-    "rl": {"httpx", "experiments"},
+    "rl": {"experiments"},
 }
 # One splitter takes reasoning off, whoever reasoned: the policy or its judge.
 KNOWN_TO_ALL = {"rewards.split"}
 ONLY_IN = {
-    "httpx": {"judges/client/http.py", "experiments/bench/judge_client.py"},
+    "httpx": {
+        "judges/client/http.py",
+        "rl/data/papers/pmc.py",
+        "experiments/bench/judge_client.py",
+    },
     "aiohttp": {
         "judges/client/http.py",
         *("judges/serve/server.py", "judges/serve/misbehave.py"),  # they serve

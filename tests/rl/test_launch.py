@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-TOOLS = ("chat", "convert", "export")
-"""They work on what a run left, and have no config of their own."""
+TOOLS = ("chat", "convert", "export", "papers")
+"""Commands around a training, not one themselves."""
 EXPERIMENTS = sorted(
     path.stem
     for path in (ROOT / "experiments").glob("*.py")
