@@ -25,6 +25,11 @@ class Sampling:
     seed: int
 
 
+def recommended(does_think: bool) -> tuple[float, float]:
+    """Temperature and top_p, as Qwen3.5 asks for them."""
+    return (1.0, 0.95) if does_think else (0.7, 0.8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     split: Split

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from rl.chat.reply import Reply, Sampling, reply
+from rl.chat.reply import Reply, Sampling, recommended, reply
 from rl.config.chat import Chat
 from rl.data.rows import prompt_ids
 from rl.policy.export.trained import Messages, Trained, trained_by
@@ -12,8 +12,6 @@ from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
 
 HELP = "/think changes whether it reasons, /new begins anew, /quit ends"
-THINKS, DOES_NOT = (1.0, 0.95), (0.7, 0.8)
-"""Temperature and top_p, as Qwen3.5 asks for them."""
 
 
 def chat(asked: Chat, console: Console | None = None) -> None:
@@ -85,7 +83,7 @@ class Talk:
     def _sampling(self) -> Sampling:
         asked = self._asked
         does_think = self._trained.thinks if self._thinking is None else self._thinking
-        temperature, top_p = THINKS if does_think else DOES_NOT
+        temperature, top_p = recommended(does_think)
         return Sampling(
             temperature=temperature if asked.temperature is None else asked.temperature,
             top_p=asked.top_p or top_p,

@@ -15,12 +15,16 @@ _WRAPPED = "base_model.model.model.language_model."
 
 
 def save_for_vllm(policy: Policy, folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     policy.save_adapter(folder)
     if policy.loaded.is_wrapped:
-        tensors = load_file(folder / WEIGHTS)
-        renamed = {_WRAPPED + key.removeprefix(_ALONE): tensors[key] for key in tensors}
-        # not over the file itself, which `tensors` may still be read from
-        save_file(renamed, folder / f"{WEIGHTS}.part")
-        os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+        rename_for_wrapped(folder)
+
+
+def rename_for_wrapped(adapter: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(adapter / WEIGHTS)
+    renamed = {_WRAPPED + key.removeprefix(_ALONE): tensors[key] for key in tensors}
+    # not over the file itself, which `tensors` may still be read from
+    save_file(renamed, adapter / f"{WEIGHTS}.part")
+    os.replace(adapter / f"{WEIGHTS}.part", adapter / WEIGHTS)

@@ -17,7 +17,7 @@ from rl.policy.blueprint import Blueprint
 from rl.policy.load import Policy, has_cuda, load_policy, resolved_dtype
 from rl.policy.models import resolve_model
 from rl.rollout.background import Background
-from rl.rollout.engine import Engine, Sampling
+from rl.rollout.engine import Engine, EngineError, Sampling
 from rl.rollout.stream import (
     RolloutBatch,
     judged_through_outages,
@@ -162,7 +162,7 @@ def _engine(
     opened: contextlib.ExitStack,
 ) -> Engine:
     if server:
-        server.wait()
+        _await(server)
     url = server.url if server else config.rollout.url
     if not url:
         return TransformersEngine(policy)
@@ -172,3 +172,13 @@ def _engine(
     if not server:
         background.call(engine.refuse_raw_logprobs(config.rollout.temperature))
     return engine
+
+
+def _await(server: VllmServer) -> None:
+    try:
+        server.wait()
+    except EngineError as error:
+        raise EngineError(
+            f"{error}. Give it longer with --rollout.start-timeout-s, or go on without it: "
+            "--rollout.engine transformers"
+        ) from None

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import signal
@@ -12,7 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl.refusal import Refusal
@@ -38,6 +40,12 @@ class ServerSettings:
     memory_share: float
     cache_gib: int
     start_timeout_s: float
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    """By the name that requests call them by; a run publishes its own as it goes."""
+    chat_template: Path | None = None
+    """In the place of the model's own."""
+    thinking: bool | None = None
+    """What the template is told where a request does not say."""
 
 
 def why_no_vllm() -> str | None:
@@ -83,13 +91,12 @@ class VllmServer:
             if self._process.poll() is not None:
                 raise EngineError(
                     f"vLLM ended at start (exit {self._process.returncode}): {self._reason()} "
-                    f"Its whole output is in {self._log}. To go on without it: "
-                    "--rollout.engine transformers"
+                    f"Its whole output is in {self._log}"
                 )
             if time.monotonic() > deadline:
                 raise EngineError(
                     f"vLLM did not come up within {self._settings.start_timeout_s:.0f} s; see "
-                    f"{self._log}. Give it longer with --rollout.start-timeout-s"
+                    f"{self._log}"
                 )
             time.sleep(0.2)
 
@@ -130,6 +137,8 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         # The smallest block there is: a group's short prompt is then computed once, not per row.
         else ["--enforce-eager", "--block-size", "32"]
     )
+    adapters = [(name, str(folder)) for name, folder in settings.adapters.items()]
+    thinks = json.dumps({"enable_thinking": settings.thinking})
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", settings.model, "--served-model-name", BASE),
@@ -141,6 +150,9 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         *("--enable-lora", "--max-loras", "2", "--max-lora-rank", _served_rank(settings.lora_rank)),
         *("--lora-target-modules", *settings.lora_targets),
         *(["--language-model-only"] if settings.is_wrapped else []),
+        *(["--lora-modules", *map("=".join, adapters)] if adapters else []),
+        *(["--chat-template", str(settings.chat_template)] if settings.chat_template else []),
+        *([] if settings.thinking is None else ["--default-chat-template-kwargs", thinks]),
         # the log-probs of what is sampled from, temperature included
         *("--logprobs-mode", "processed_logprobs"),
         *where,
@@ -186,17 +198,14 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def check_port(port: int) -> None:
+def check_port(port: int, flag: str, otherwise: str) -> None:
     """Refusal where something already listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise Refusal(
-                f"--rollout.port {port} is in use. Leave it out to take a free one, or attach to "
-                f"the server there with --rollout.url http://127.0.0.1:{port}"
-            ) from None
+            raise Refusal(f"{flag} {port} is in use. {otherwise}") from None
 
 
 def _answers(url: str) -> bool:

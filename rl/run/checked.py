@@ -41,7 +41,12 @@ def check(config: GSPORun, *, training: bool = True) -> Checked:
     blueprint = checked_blueprint(config.policy, tokenizer)
     starts_vllm = _starts_vllm(config, blueprint)
     if starts_vllm and config.rollout.port:
-        check_port(config.rollout.port)
+        check_port(
+            config.rollout.port,
+            "--rollout.port",
+            "Leave it out to take a free one, or attach to the server there with "
+            f"--rollout.url http://127.0.0.1:{config.rollout.port}",
+        )
     _check_window(config)
     longest = config.rollout.max_prompt_tokens
     train, dropped = to_prompts(train_rows, tokenizer, config.data, longest)

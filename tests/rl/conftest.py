@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 
 import pytest
+import torch
 
 from rl.gspo.ratio_bins import RATIO_BINS
 from rl.run.folder import RunLog
@@ -147,3 +148,17 @@ def recorded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_run():
     return write_run
+
+
+@pytest.fixture(scope="session")
+def move():
+    """To a policy as it is after some training: its adapter changes what it says."""
+
+    def moved(policy):
+        torch.manual_seed(1)
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(std=0.05)
+        return policy
+
+    return moved

@@ -29,17 +29,13 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, move):
     """A run of a model that thinks, with an adapter that changes what it says."""
     folder = tmp_path_factory.mktemp("runs") / "trained"
     config = dataclasses.replace(
         QUICKSTART, policy=PolicyConfig(model="tiny-qwen3.5", lora_rank=4, lora_alpha=8)
     )
-    policy = load_policy(config.policy, load_tokenizer(config.policy), seed=0)
-    torch.manual_seed(1)
-    for name, parameter in policy.model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(std=0.05)
+    policy = move(load_policy(config.policy, load_tokenizer(config.policy), seed=0))
     policy.save_adapter(folder / "adapter")
     (folder / "config.json").write_text(to_json(config))
     return folder

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-import torch
 
 from rl.config import PolicyConfig
 from rl.policy.load import Policy, load_policy, load_tokenizer
@@ -17,15 +16,6 @@ def load(config: PolicyConfig) -> Policy:
     return load_policy(config, load_tokenizer(config), seed=0)
 
 
-def move(policy: Policy) -> Policy:
-    """As a policy is after some training: its adapter changes what it says."""
-    torch.manual_seed(1)
-    for name, parameter in policy.model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(std=0.05)
-    return policy
-
-
 @pytest.fixture(name="tiny_config")
 def tiny_config_fixture():
     return tiny_config
@@ -36,13 +26,8 @@ def load_fixture():
     return load
 
 
-@pytest.fixture(name="move")
-def move_fixture():
-    return move
-
-
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, move):
     """A run's folder with an adapter, and the policy it was saved from."""
     policy = move(load(tiny_config()))
     run = tmp_path_factory.mktemp("run")

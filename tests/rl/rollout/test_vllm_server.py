@@ -41,8 +41,8 @@ def test_a_port_in_use_is_refused_with_what_to_type():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(Refusal, match=f"--rollout.port {port} is in use"):
-            check_port(port)
+        with pytest.raises(Refusal, match=f"^--port {port} is in use. Name another$"):
+            check_port(port, "--port", "Name another")
 
 
 def test_a_server_that_takes_too_long_is_given_up_and_gone(tmp_path):
