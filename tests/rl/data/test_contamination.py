@@ -5,8 +5,8 @@ import weakref
 
 import pytest
 
-from rl.evaluate.contamination import RUN_WORDS, overlapping
-from rl.evaluate.text.words import words
+from rl.data.contamination import RUN_WORDS, overlapping
+from rl.data.words import words
 
 VOCABULARY = [f"word{n}" for n in range(5000)]
 
