@@ -10,6 +10,7 @@ from typing import Any
 
 from rl.config.export import Export
 from rl.policy.adapter import SETTINGS, WEIGHTS
+from rl.policy.export.card import card_of
 from rl.policy.export.gguf_file import BITS, check_gguf, write_gguf
 from rl.policy.export.gguf_served import served
 from rl.policy.export.proof import Fidelity, Said, compared, say
@@ -27,8 +28,14 @@ def export(asked: Export) -> None:
     if "gguf" in asked.to:
         check_gguf(model_type, trained.tokenizer, asked.quant)
     dtype = asked.dtype or trained.policy.dtype
+    cards = {
+        ADAPTER: card_of(trained, library="peft"),
+        MERGED: card_of(trained, library="transformers"),
+    }
     with whole_folder(asked.out, nbytes=_nbytes(asked, trained, parameters, dtype)) as folder:
         proofs = _made(asked, trained, dtype, folder)
+        for form in set(asked.to) & cards.keys():
+            (folder / form / "README.md").write_text(cards[form], encoding="utf-8")
         report = {
             "run": str(trained.run),
             "base": trained.policy.model,
