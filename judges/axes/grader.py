@@ -24,14 +24,19 @@ class AxesGrader(Grader):
         self._axes = axes
 
     async def _graded(self, request: JudgeRequest, deadline: float, sample: int) -> Rated:
-        ask = Ask(
-            key=self._setup.key(request, sample=f"axes {self._axes.sha}"),
-            request=request,
-            prompt=lambda _: rating_prompt(request, self._axes),
-            schema=ratings_schema(self._axes),
-            temperature=self._config.sampling_temperature,
-            max_tokens=self._config.max_reply_tokens,
-            logprobs=False,
-        )
+        key = self._setup.key(request, sample=f"axes {self._axes.sha}")
+        ask = rating_ask(request, self._axes, self._config, key=key)
         answer = await self.chat.ask(ask, lambda reply: read_ratings(reply, self._axes), deadline)
         return replace(answer.said, cached=answer.cached, usage=answer.usage)
+
+
+def rating_ask(request: JudgeRequest, axes: Axes, config: JudgeConfig, *, key: str = "") -> Ask:
+    return Ask(
+        key=key,
+        request=request,
+        prompt=lambda _: rating_prompt(request, axes),
+        schema=ratings_schema(axes),
+        temperature=config.sampling_temperature,
+        max_tokens=config.max_reply_tokens,
+        logprobs=False,
+    )

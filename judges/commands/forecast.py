@@ -91,6 +91,22 @@ def forecast(config: JudgeConfig, work: Workload, *, reply_s: float | None = Non
     return total
 
 
+def forecast_of(config: JudgeConfig, asks: Sequence[Ask], reply_tokens: int) -> Forecast:
+    """Of asks that are there already, each answered in so many tokens."""
+    backend = resolve(config, keyless=True)
+    tokens_in = sum(_tokens(ask.prompt("schema")) for ask in asks)
+    tokens_out = len(asks) * reply_tokens
+    is_known = is_priced(config)
+    return Forecast(
+        calls=len(asks),
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        usd=backend.bill(tokens_in, tokens_out).usd if is_known else None,
+        usd_at_most=sum(worst_of(ask, backend, config).usd for ask in asks) if is_known else None,
+        judge_hours=_hours(backend, len(asks), tokens_in + tokens_out, Workload(steps=1), None),
+    )
+
+
 def _one_chain(
     chain: Sequence[JudgeConfig], rubric: Rubric, work: Workload, reply_s: float | None
 ) -> Forecast:

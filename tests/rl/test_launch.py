@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-TOOLS = ("chat", "convert", "curate", "export", "papers", "serve")
+TOOLS = ("chat", "convert", "curate", "export", "papers", "serve", "triage_data")
 """Commands around a training, not one themselves."""
 EXPERIMENTS = sorted(
     path.stem
