@@ -28,6 +28,8 @@ class SFTConfig:
     blocks: bool = False
     """Plain text in one line, each text with its end, cut every max_tokens: continued
     pretraining."""
+    overlap_tokens: int = 0
+    """Tokens before a cut of plain text that are read again after it, and not learnt again."""
     learning_rate: float = 1e-4
     """Adam's, at its highest."""
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "cosine"
@@ -63,6 +65,7 @@ class SFTConfig:
             raise ValueError(
                 "sft.blocks with sft.packing: blocks are full as they are. Type --sft.no-packing"
             )
+        self._check_overlap()
         self._check_decay()
         if not self.weight_decay >= 0:
             raise ValueError(f"sft.weight_decay is {self.weight_decay}: it must be 0 or more")
@@ -70,6 +73,18 @@ class SFTConfig:
             raise ValueError(
                 f"sft.batch_rows is {self.batch_rows}, which sft.micro_batch_rows "
                 f"{self.micro_batch_rows} does not divide. Change one of them"
+            )
+
+    def _check_overlap(self) -> None:
+        if not 0 <= self.overlap_tokens < self.max_tokens:
+            raise ValueError(
+                f"sft.overlap_tokens is {self.overlap_tokens}: it must be from 0 to under "
+                f"sft.max_tokens {self.max_tokens}"
+            )
+        if self.blocks and self.overlap_tokens:
+            raise ValueError(
+                f"sft.overlap_tokens is {self.overlap_tokens} with sft.blocks, where texts go on "
+                "from one to the next. Type --sft.no-blocks: each text is then cut by itself"
             )
 
     def _check_decay(self) -> None:

@@ -21,6 +21,14 @@ class TokenRow:
     token_ids: list[int]
     prompt_tokens: int
 
+    @property
+    def learnt_tokens(self) -> int:
+        return len(self.token_ids) - self.prompt_tokens
+
+    def begun(self, learnt_tokens: int) -> "TokenRow":
+        """Itself, ended where so many of its tokens are learnt."""
+        return replace(self, token_ids=self.token_ids[: self.prompt_tokens + learnt_tokens])
+
     def labels(self) -> list[int]:
         """A first token has none before it to be told from."""
         hidden = max(self.prompt_tokens, 1)
@@ -44,10 +52,15 @@ class _TooLong(Exception):
 
 
 def to_token_rows(
-    examples: Sequence[Example], tokenizer: Any, *, thinking: bool | None, max_tokens: int | None
+    examples: Sequence[Example],
+    tokenizer: Any,
+    *,
+    thinking: bool | None,
+    max_tokens: int | None,
+    overlap_tokens: int = 0,
 ) -> tuple[list[TokenRow], list[LeftOut]]:
     """Rows that fit, and why others are left out. `thinking` is data.thinking; without max_tokens
-    all fit."""
+    all fit, and with it a plain text is cut, each part after the last overlap_tokens before it."""
     rows: list[TokenRow] = []
     left_out: list[LeftOut] = []
     render = _renderer(tokenizer, thinking)
@@ -55,7 +68,7 @@ def to_token_rows(
         try:
             if example.fault:
                 raise _Unusable(example.fault)
-            rows += _fitting(render(example), max_tokens)
+            rows += _fitting(render(example), max_tokens, overlap_tokens)
         except _Unusable as error:
             left_out.append(LeftOut(where=example.where, reason=str(error), kind="broken"))
         except _TooLong as error:
@@ -63,15 +76,18 @@ def to_token_rows(
     return rows, left_out
 
 
-def _fitting(row: TokenRow, max_tokens: int | None) -> Iterator[TokenRow]:
+def _fitting(row: TokenRow, max_tokens: int | None, overlap_tokens: int) -> Iterator[TokenRow]:
     """The row, or the parts of a plain text: it has no answer to be cut in the middle."""
     if max_tokens is None or len(row.token_ids) <= max_tokens:
         yield row
     elif row.example.prompt == "":
-        for start in range(0, len(row.token_ids), max_tokens):
+        step = max_tokens - overlap_tokens
+        for start in range(0, len(row.token_ids) - overlap_tokens, step):
             part = row.token_ids[start : start + max_tokens]
             if len(part) > 1:
-                yield TokenRow(example=row.example, token_ids=part, prompt_tokens=0)
+                # what overlaps is read again for what follows it, and not learnt twice
+                read_again = overlap_tokens if start else 0
+                yield TokenRow(example=row.example, token_ids=part, prompt_tokens=read_again)
     else:
         raise _TooLong(f"{len(row.token_ids)} tokens, more than sft.max_tokens {max_tokens}")
 

@@ -9,10 +9,10 @@ from rl.sft.rows import TokenRow
 
 
 def in_shares(rows: Sequence[TokenRow], shares: Mapping[str, float]) -> list[TokenRow]:
-    """As many rows of each source as make up its share of the tokens, none twice.
+    """As many rows of each source as make up its share of the learnt tokens, none twice.
 
-    The source that has least for its share is taken whole; which rows of others are taken is the
-    same for every seed.
+    The source that has least for its share is taken whole, and of the others the last row ends
+    where their share does; which rows these are is the same for every seed.
     """
     has = tokens_of(rows)
     for name in shares:
@@ -26,19 +26,19 @@ def in_shares(rows: Sequence[TokenRow], shares: Mapping[str, float]) -> list[Tok
     for name, share in shares.items():
         mine = [row for row in rows if row.example.domain == name]
         random.Random(0).shuffle(mine)
-        room = share * whole
+        room = round(share * whole)
         for row in mine:
-            if room <= 0:
+            if room < 2:  # of one token alone nothing can be learnt
                 break
-            taken.append(row)
-            room -= len(row.token_ids)
+            taken.append(row.begun(room))
+            room -= row.learnt_tokens
     return taken
 
 
 def tokens_of(rows: Sequence[TokenRow]) -> Counter[str]:
     tokens: Counter[str] = Counter()
     for row in rows:
-        tokens[row.example.domain] += len(row.token_ids)
+        tokens[row.example.domain] += row.learnt_tokens
     return tokens
 
 

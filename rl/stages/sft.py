@@ -93,7 +93,9 @@ class SFTStage:
             refuse_what_is_no_text((*examples, *heldout_examples))
         how = {"tokenizer": tokenizer, "thinking": config.data.thinking}
         longest = None if sft.blocks else sft.max_tokens
-        rows, left_out = to_token_rows(examples, **how, max_tokens=longest)
+        rows, left_out = to_token_rows(
+            examples, **how, max_tokens=longest, overlap_tokens=sft.overlap_tokens
+        )
         heldout, left_out_too = to_token_rows(heldout_examples, **how, max_tokens=sft.max_tokens)
         if not rows:
             refuse_nothing_left(examples, left_out)

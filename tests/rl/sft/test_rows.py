@@ -25,9 +25,11 @@ def example(answer="Because.", reasoning="", prompt=ASKED):
     return Example(id="a", where="line 1", prompt=prompt, answer=answer, reasoning=reasoning)
 
 
-def rendered(name, *examples, thinking=None, max_tokens=200):
+def rendered(name, *examples, thinking=None, max_tokens=200, **options):
     tokenizer = tokenizer_of(name)
-    rows, left_out = to_token_rows(examples, tokenizer, thinking=thinking, max_tokens=max_tokens)
+    rows, left_out = to_token_rows(
+        examples, tokenizer, thinking=thinking, max_tokens=max_tokens, **options
+    )
     return tokenizer, rows, left_out
 
 
@@ -121,6 +123,30 @@ def test_a_long_text_is_cut_into_parts_and_nothing_is_lost():
     together = [token for row in rows for token in row.token_ids]
     assert tokenizer.decode(together) == text + "<|im_end|>"
     assert all(row.labels()[0] == -100 and -100 not in row.labels()[1:] for row in rows)
+
+
+@pytest.mark.parametrize("overlap", [1, 16, 63])
+@pytest.mark.parametrize("words", [1, 16, 31, 100])
+def test_parts_that_overlap_make_their_texts_again_and_learn_each_token_once(overlap, words):
+    texts = [" ".join(f"{place}{n}" for n in range(words)) for place in "ab"]
+    tokenizer, rows, _ = rendered(
+        NONE,
+        *(example(text, prompt="") for text in texts),
+        max_tokens=64,
+        overlap_tokens=overlap,
+    )
+    made: list[list[int]] = []
+    for row in rows:
+        if row.prompt_tokens:
+            assert row.token_ids[:overlap] == made[-1][-overlap:]
+            assert row.labels()[:overlap] == [-100] * overlap
+        else:
+            made.append([])
+        made[-1] += row.token_ids[row.prompt_tokens :]
+        assert len(row.token_ids) <= 64
+    assert [tokenizer.decode(ids) for ids in made] == [f"{text}<|im_end|>" for text in texts]
+    learnt = sum(label != -100 for row in rows for label in row.labels())
+    assert learnt == sum(len(ids) - 1 for ids in made)
 
 
 def test_what_is_learnt_is_decided_by_position_and_not_by_what_is_written():
