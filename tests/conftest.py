@@ -1,7 +1,9 @@
 """Every test runs without the outside: loopback only, no keys, one thread, no W&B service."""
 
+import contextlib
 import http.server
 import ipaddress
+import json
 import os
 import signal
 import socket
@@ -65,22 +67,48 @@ def _no_keys(monkeypatch):
         monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def refusing_url():
-    """A server on loopback that knows nobody's key."""
+@contextlib.contextmanager
+def _serving(answer, headers=None):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.reply(*answer(self.path, None))
 
-    class Refuses(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(401)
-            self.send_header("Content-Length", "11")
+            if headers is not None:
+                headers.append(dict(self.headers))
+            asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            try:
+                body = json.loads(asked)
+            except ValueError:
+                body = asked
+            self.reply(*answer(self.path, body))
+
+        def reply(self, status, body):
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(b"no such key")
+            self.wfile.write(text)
 
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """`with serving(answer) as url`: a server on loopback, whose `answer(path, body)` is a status
+    and what is sent as JSON. The body of a GET is None; `headers` takes those of POSTs."""
+    return _serving
+
+
+@pytest.fixture
+def refusing_url(serving):
+    """A server on loopback that knows nobody's key."""
+    with serving(lambda path, body: (401, "no such key")) as url:
+        yield url

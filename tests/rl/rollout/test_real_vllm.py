@@ -1,10 +1,7 @@
 """One real vLLM server with SmolLM2, and what runs that use it must be able to rely on."""
 
 import asyncio
-import contextlib
-import http.server
 import json
-import threading
 import urllib.request
 
 import pytest
@@ -223,41 +220,18 @@ def test_a_completion_has_the_room_its_prompt_leaves(url, tmp_path):
         assert length == most if sampled[place].finish_reason == "length" else length <= most
 
 
-@contextlib.contextmanager
-def a_server_of_raw_logprobs():
-    class Raw(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.reply({"data": [{"id": "someone's", "parent": None}]})
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.reply(
-                {"choices": [{"logprobs": {"top_logprobs": [{" heart": -0.9, " a": -4.0}]}}]}
-            )
-
-        def reply(self, body):
-            text = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Raw) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def raw_logprobs(path, body):
+    if body is None:
+        return 200, {"data": [{"id": "someone's", "parent": None}]}
+    return 200, {"choices": [{"logprobs": {"top_logprobs": [{" heart": -0.9, " a": -4.0}]}}]}
 
 
-def test_log_probs_from_before_the_temperature_are_refused_with_what_to_type(tmp_path):
+def test_log_probs_from_before_the_temperature_are_refused_with_what_to_type(tmp_path, serving):
     async def main(url):
         async with VllmEngine(url, tmp_path) as engine:
             await engine.refuse_raw_logprobs(1.0)
             with pytest.raises(Refusal, match="--logprobs-mode processed_logprobs"):
                 await engine.refuse_raw_logprobs(0.7)
 
-    with a_server_of_raw_logprobs() as url:
+    with serving(raw_logprobs) as url:
         asyncio.run(main(url))

@@ -1,9 +1,6 @@
 """A server in the policy's place. This one has the tiny policy and speaks as vLLM does."""
 
-import contextlib
-import http.server
 import json
-import threading
 
 import pytest
 
@@ -11,39 +8,15 @@ from rl.evaluate.choice.served import served_at
 from rl.evaluate.choice.task import Asking, choice_tasks
 from rl.refusal import Refusal
 
-
-@contextlib.contextmanager
-def serving(answer, headers):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.reply(200, {"data": [{"id": "base"}, {"id": "mine"}]})
-
-        def do_POST(self):
-            headers.append(dict(self.headers))
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.reply(*answer(asked))
-
-        def reply(self, status, body):
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+MODELS = 200, {"data": [{"id": "base"}, {"id": "mine"}]}
 
 
 def echoing(policy):
     """Of each prompt its own log-probs, and one token more, in any order."""
 
-    def answer(asked):
+    def answer(path, asked):
+        if asked is None:
+            return MODELS
         choices = []
         for index, token_ids in enumerate(asked["prompt"]):
             known = [*policy.logprobs(token_ids), -0.5]
@@ -57,7 +30,7 @@ def echoing(policy):
 
 @pytest.mark.parametrize("name", ["medqa", "medqa:chat", "arc_challenge"])
 def test_a_server_gives_the_scores_of_the_policy_it_serves(
-    write, rows, policy, candidate, monkeypatch, name
+    write, rows, policy, candidate, monkeypatch, serving, name
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "nobody-else's")
     (task,) = choice_tasks(name, write(rows[:3]), Asking())
@@ -73,29 +46,32 @@ def test_a_server_gives_the_scores_of_the_policy_it_serves(
     assert "nobody-else's" not in json.dumps(headers)
 
 
-def test_what_a_server_says_no_to_is_told_with_its_reason(write, rows, candidate):
+def test_what_a_server_says_no_to_is_told_with_its_reason(write, rows, candidate, serving):
     (task,) = choice_tasks("medqa", write(rows), Asking())
-    too_long = (400, {"message": "maximum context length is 16 tokens"})
+    too_long = 400, {"message": "maximum context length is 16 tokens"}
     with (
-        serving(lambda _: too_long, []) as url,
+        serving(lambda path, body: too_long if body else MODELS) as url,
         pytest.raises(Refusal, match="maximum context length is 16 tokens"),
     ):
         list(task.score(served_at(url), candidate, ()))
 
 
-def test_a_model_that_is_not_served_is_refused_with_those_that_are():
-    with serving(None, []) as url, pytest.raises(Refusal, match=r"serves no 'other'.* base, mine"):
+def test_a_model_that_is_not_served_is_refused_with_those_that_are(serving):
+    with (
+        serving(lambda *_: MODELS) as url,
+        pytest.raises(Refusal, match=r"serves no 'other'.* base, mine"),
+    ):
         served_at(url, "other")
 
 
-def test_where_nothing_listens_it_is_asked_whether_it_is_up():
-    with serving(None, []) as url:
+def test_where_nothing_listens_it_is_asked_whether_it_is_up(serving):
+    with serving(lambda *_: MODELS) as url:
         pass
     with pytest.raises(Refusal, match="Is it up"):
         served_at(url)
 
 
-def test_a_server_writes_no_answers(write, rows, candidate):
+def test_a_server_writes_no_answers(write, rows, candidate, serving):
     (task,) = choice_tasks("medqa:answer", write(rows), Asking())
-    with serving(None, []) as url, pytest.raises(Refusal, match="not for written answers"):
+    with serving(lambda *_: MODELS) as url, pytest.raises(Refusal, match="not for written answers"):
         list(task.score(served_at(url), candidate, ()))
