@@ -49,7 +49,7 @@ async def matched(
         ]
         draw.shuffle(orders)
         asked += orders
-    verdicts = await ask([pair for *_, pair in asked]) if asked else []
+    verdicts: Sequence[Verdict] = await ask([pair for *_, pair in asked]) if asked else []
     tie = Scored(tier="neither", score=0.5, usage=FREE)
     said: dict[tuple[int, bool], Verdict] = {
         (place, way): tie for place in same for way in (True, False)

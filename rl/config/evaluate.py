@@ -27,7 +27,8 @@ class EvaluateRun(RunConfig):
     began with and what it trained."""
     tasks: tuple[str, ...] = ()
     """What to measure on, each NAME or NAME=FILE: choice questions (medqa, medqa:chat,
-    medqa:answer, mmlu, ...), perplexity=FILE, answers=FILE, judged=FILE."""
+    medqa:answer, mmlu, ...), perplexity=FILE, answers=FILE, judged=FILE; pairwise=FILE and
+    axes=FILE, which ask the judge of the answers."""
     limit: int | None = None
     """So many items of each task, drawn by the seed, the same for everybody; None is all."""
     few_shot: int = 0

@@ -8,12 +8,12 @@ from rl.evaluate.columns import Column, Control
 from rl.evaluate.compare.figures import rows_of, with_holm
 from rl.evaluate.compare.table import Table
 from rl.evaluate.scores import CellName, ScoreFile
-from rl.evaluate.task import Controlled, Score, Task
+from rl.evaluate.task import Controlled, Measured, OfAnswers, Score
 from rl.refusal import Refusal
 
 
 def names_of(
-    columns: Sequence[Column | Control], tasks: Sequence[Task]
+    columns: Sequence[Column | Control], tasks: Sequence[Measured]
 ) -> dict[CellName, list[Score]]:
     """The cells there are. Those of controls come with their scores: a task that does not know one
     has no cell for it."""
@@ -43,7 +43,7 @@ class Cells:
         folder: Path,
         names: Iterable[CellName],
         columns: Sequence[Column | Control],
-        tasks: Sequence[Task],
+        tasks: Sequence[Measured],
         facts_of_columns: Mapping[str, Mapping[str, Any]],
         seed: int,
     ) -> None:
@@ -53,12 +53,7 @@ class Cells:
         by_name = {task.name: task for task in tasks}
         self._task_of = {name: by_name[name.task] for name in names}
         self._files = {
-            name: ScoreFile(
-                folder,
-                name,
-                {"task": task.facts, "column": facts_of_columns[name.column], "seed": seed},
-            )
-            for name, task in self._task_of.items()
+            name: ScoreFile(folder, name, self._depends_on(name)) for name in self._task_of
         }
         self.broke_off: dict[CellName, str] = {}
         """Why a cell has not all of its scores."""
@@ -68,6 +63,14 @@ class Cells:
 
     def __iter__(self) -> Iterator[CellName]:
         return iter(self._files)
+
+    def answers(self, name: CellName) -> tuple[list[Score], list[Score] | None]:
+        """What its task asks a judge of: the column's own, and the first one's where they meet."""
+        task, first = self._task_of[name], self._compared[0]
+        assert isinstance(task, OfAnswers)
+        is_alone = name.column == first or not task.is_against_first
+        own = self._answers_of(task, name.column)
+        return own, None if is_alone else self._answers_of(task, first)
 
     def known(self, name: CellName) -> list[Score]:
         return self._files[name].of(self._task_of[name].items)
@@ -87,6 +90,20 @@ class Cells:
         except Refusal as error:
             return str(error).removeprefix(f"{name.task}: ")
         return None
+
+    def _depends_on(self, name: CellName) -> dict[str, Any]:
+        task = self._task_of[name]
+        facts: dict[str, Any] = {"task": task.facts, "seed": self._seed}
+        facts["column"] = self._facts_of_columns[name.column]
+        if isinstance(task, OfAnswers) and task.is_against_first:
+            facts["first column"] = self._facts_of_columns[self._compared[0]]
+        return facts
+
+    def _answers_of(self, task: OfAnswers, label: str) -> list[Score]:
+        name = CellName(task.answers_of, label)
+        if name in self.missing():
+            raise Refusal(f"{task.name}: the answers of {label} are not all there")
+        return self.known(name)
 
     def missing(self) -> dict[CellName, str]:
         return {

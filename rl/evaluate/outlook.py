@@ -7,7 +7,7 @@ from judges.commands.forecast import Workload, forecast
 from judges.commands.preflight import describe
 from rl.config.evaluate import EvaluateRun
 from rl.evaluate.columns import Column, Control, columns_of, policies_of
-from rl.evaluate.task import Task
+from rl.evaluate.task import Measured, OfAnswers
 from rl.evaluate.tasks import tasks_of
 from rl.run.preflight import with_ledger
 
@@ -16,7 +16,9 @@ def outlook(config: EvaluateRun) -> str:
     return said_of(config, columns_of(config), tasks_of(config))
 
 
-def said_of(config: EvaluateRun, columns: Sequence[Column | Control], tasks: Sequence[Task]) -> str:
+def said_of(
+    config: EvaluateRun, columns: Sequence[Column | Control], tasks: Sequence[Measured]
+) -> str:
     """Also what a judge will be asked, and what that costs."""
     lines = [
         f"columns: {', '.join(column.label for column in columns)}",
@@ -26,13 +28,22 @@ def said_of(config: EvaluateRun, columns: Sequence[Column | Control], tasks: Seq
     if len(set(thinking.values())) > 1:
         told = ", ".join(f"{label} {value}" for label, value in thinking.items())
         lines.append(f"asked differently, thinking {told}: --thinking says it to all")
-    if judged := sum(len(task.items) for task in tasks if task.facts.get("judge")):
+    policies = len(policies_of(columns))
+    if judged := sum(
+        len(task.items) * _times_asked(task, policies) for task in tasks if task.facts.get("judge")
+    ):
         work = Workload(
             prompts=judged,
             group_size=config.samples,
-            steps=len(policies_of(columns)),
+            steps=1,
             answer_tokens=config.max_new_tokens,
         )
         judge = with_ledger(config.judge, Path(config.out))
         lines.append(describe(judge, forecast(judge, work)))
     return "\n".join(lines)
+
+
+def _times_asked(task: Measured, policies: int) -> int:
+    """Of each item, with an answer of each policy or, in both orders, with two."""
+    is_paired = isinstance(task, OfAnswers) and task.is_against_first
+    return 2 * (policies - 1) if is_paired else policies

@@ -80,7 +80,7 @@ class Candidate:
     """Passed to the chat template as enable_thinking; None leaves the template's own default."""
 
 
-class Task(Protocol):
+class Measured(Protocol):
     @property
     def name(self) -> str: ...
 
@@ -95,14 +95,20 @@ class Task(Protocol):
         ...
 
     @property
-    def texts(self) -> Mapping[str, str]:
-        """What is asked, and the truth, by item: training data may have held it."""
-        ...
-
-    @property
     def facts(self) -> Mapping[str, Any]:
         """Of the record: hash and licence of the data, what was left out and why, versions, and
         each setting that a score depends on: scores under other facts are not gone on with."""
+        ...
+
+    def hold(self, scores: Sequence[Score]) -> None:
+        """Refuse scores that only look like a measurement. All of a policy's are there."""
+        ...
+
+
+class Task(Measured, Protocol):
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What is asked, and the truth, by item: training data may have held it."""
         ...
 
     def check(self, candidate: Candidate) -> None:
@@ -113,8 +119,26 @@ class Task(Protocol):
         """Each item that is not done, as soon as it is known, in any order."""
         ...
 
-    def hold(self, scores: Sequence[Score]) -> None:
-        """Refuse scores that only look like a measurement. All of a policy's are there."""
+
+@runtime_checkable
+class OfAnswers(Measured, Protocol):
+    """A task that asks a judge of what the columns answered to another task."""
+
+    @property
+    def answers_of(self) -> str:
+        """The other task's name."""
+        ...
+
+    @property
+    def is_against_first(self) -> bool:
+        """Whether an answer is held against what the first column answered."""
+        ...
+
+    def score_answers(
+        self, own: Sequence[Score], first: Sequence[Score] | None, done: Collection[str]
+    ) -> Iterator[Score]:
+        """Each item that is not done. `own` are the other task's scores of the column, `first`
+        those of the first column, where this one is held against it."""
         ...
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from rl.evaluate.compare.table import cells_of, header_of, told_value
 from rl.evaluate.opened import candidate_of, facts_of, opened
 from rl.evaluate.outlook import said_of
 from rl.evaluate.scores import CellName
-from rl.evaluate.task import Score, Task
+from rl.evaluate.task import Measured, OfAnswers, Score, Task
 from rl.evaluate.tasks import tasks_of
 from rl.evaluate.trained_on import as_jsonl, shared_with
 from rl.refusal import Refusal
@@ -43,13 +43,16 @@ class EvaluateStage:
         self._names = names_of(self._columns, self._tasks)
         self._candidates = {each.label: candidate_of(each) for each in policies_of(self._columns)}
         for label, candidate in self._candidates.items():
-            for task in self._tasks:
+            for task in _of_policies(self._tasks):
                 try:
                     task.check(candidate)
                 except Refusal as error:
                     raise Refusal(f"column {label}: {error}") from None
+        for task in self._tasks:
+            if isinstance(task, OfAnswers) and task.is_against_first and len(self._candidates) < 2:
+                raise Refusal(f"{task.name}: against whom? Name a column before this one")
         say(said_of(self.config, self._columns, self._tasks))
-        self._shared = shared_with(self.config, self._columns, self._tasks)
+        self._shared = shared_with(self.config, self._columns, _of_policies(self._tasks))
         for each in self._shared:
             if each.overlap.overlapping:
                 say(str(each))
@@ -86,20 +89,29 @@ class EvaluateStage:
         """The first process measures alone."""
 
     def _measure(
-        self, column: Column, own: Mapping[CellName, Task], cells: Cells, record: "_Record"
+        self,
+        column: Column,
+        own: Mapping[CellName, Task | OfAnswers],
+        cells: Cells,
+        record: "_Record",
     ) -> None:
         """A column from its first task to its last. Its policy is loaded once, if at all."""
         candidate, missing = self._candidates[column.label], cells.missing()
+        of_policy = {name: task for name, task in own.items() if not isinstance(task, OfAnswers)}
         with contextlib.ExitStack() as exits:
-            if own.keys() & missing.keys():
+            if of_policy.keys() & missing.keys():
                 record.run.progress.phase(f"{column.label}: loading")
                 policy = exits.enter_context(opened(column, candidate, self.config.seed))
-            for name, task in own.items():
+            for name, task in of_policy.items():
                 scores: Iterable[Score] = ()
                 if name in missing:
                     record.run.progress.phase(str(name))
                     done = {score.item for score in cells.known(name)}
                     scores = task.score(policy, candidate, done)
+                record.fill(name, task, scores)
+        for name, task in own.items():
+            if isinstance(task, OfAnswers):
+                scores = _scored_by_judge(name, task, cells) if name in missing else ()
                 record.fill(name, task, scores)
 
     @cached_property
@@ -115,6 +127,16 @@ class EvaluateStage:
         return {"seed": self.config.seed, "resamples": RESAMPLES, **versions(MEASURED_BY)}
 
 
+def _of_policies(tasks: Sequence[Task | OfAnswers]) -> list[Task]:
+    return [task for task in tasks if not isinstance(task, OfAnswers)]
+
+
+def _scored_by_judge(name: CellName, task: OfAnswers, cells: Cells) -> Iterator[Score]:
+    own, first = cells.answers(name)
+    done = {score.item for score in cells.known(name)}
+    yield from task.score_answers(own, first, done)
+
+
 class _Record:
     """What is written down and told while cells fill."""
 
@@ -128,7 +150,7 @@ class _Record:
         if known := cells.known_in_all():
             say(f"{known:,} scores are there already, and are not computed again")
 
-    def fill(self, name: CellName, task: Task, scores: Iterable[Score]) -> None:
+    def fill(self, name: CellName, task: Measured, scores: Iterable[Score]) -> None:
         """Each score is written down as it comes. A refusal ends this cell alone."""
         known, began_s = len(self._cells.known(name)), time.perf_counter()
         try:
@@ -165,7 +187,7 @@ class _Record:
         }
         self.run.figures.update(cells=len(self._told), refused=refused)
 
-    def _tell(self, name: CellName, task: Task) -> None:
+    def _tell(self, name: CellName, task: Measured) -> None:
         """A line and a row, once a cell."""
         if name in self._told:
             return

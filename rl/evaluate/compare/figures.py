@@ -75,7 +75,7 @@ def rows_of(
                     seed=seed,
                 )
                 for label in others
-                if against
+                if against and _count(metric, scores[against])
             },
         )
 

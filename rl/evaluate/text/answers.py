@@ -20,23 +20,19 @@ from rl.data.words import words
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.evaluate.text.asking import asked, judged_by, split_alone
 from rl.evaluate.text.figures import exact_match, in_language, repetition, rouge_l, token_f1
+from rl.evaluate.text.judging import facts_of_judge, refuse_faults
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
 from rl.rollout.background import Background
 from rl.rollout.engine import Engine, Sampling
-from rl.rollout.stream import MISSING_SHARE, Rollout
+from rl.rollout.stream import Rollout
 from rl.rollout.transformers_engine import TransformersEngine
 
 AT_ONCE = 32
 """Answers between two writings down: so many a killed run may lose."""
 ENOUGH = 8
 """Fewer answers than this may be the same by chance."""
-A_VERDICT_DEPENDS_ON = (
-    *("backend", "model", "rubric", "known", "grading", "reasoning", "rationale", "samples"),
-    *("temperature", "max_reply_tokens", "commit_first", "lineup", "defences", "profile"),
-    *("panel", "vote", "fallback"),
-)
 OF_TEXT = (
     Metric(name="token F1", better="higher", of=mean_of("f1"), is_share=True),
     Metric(name="exact match", better="higher", of=mean_of("exact"), is_share=True),
@@ -88,7 +84,7 @@ class Answers:
         drawn = random.Random(sampling.seed).sample(rows, len(rows))
         self._rows = drawn[:most_questions]  # so that fewer are some of the same
         self.items = [row.id for row in self._rows]
-        self._sampling, self._samples, self._thinking = sampling, samples, thinking
+        self._sampling, self.samples, self._thinking = sampling, samples, thinking
         self._judge, self._reward = judge, reward or RewardConfig()
         self._engine_of = engine_of
         if not rows:
@@ -105,13 +101,12 @@ class Answers:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        judge = self._judge and {n: getattr(self._judge, n) for n in A_VERDICT_DEPENDS_ON}
         return {
             **self._of_data,
-            "sampling": asdict(self._sampling) | {"samples": self._samples},
+            "sampling": asdict(self._sampling) | {"samples": self.samples},
             "thinking": self._thinking,
             "reward": asdict(self._reward),
-            "judge": judge,
+            "judge": self._judge and facts_of_judge(self._judge),
             "rouge-score": version("rouge-score"),
         }
 
@@ -128,7 +123,7 @@ class Answers:
 
     def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
         prompts, _ = self._prompts(candidate, candidate.window)
-        questions_at_once = max(1, AT_ONCE // self._samples)
+        questions_at_once = max(1, AT_ONCE // self.samples)
         with ExitStack() as opened:
             background, engine = opened.enter_context(self._engine_of(policy))
             reward, wait = split_alone(policy.tokenizer, self._reward.family), None
@@ -142,7 +137,7 @@ class Answers:
                 if all(prompt.row.id in done for prompt in together):
                     continue
                 sampling = replace(self._sampling, seed=self._sampling.seed + start)
-                some = [prompt for prompt in together for _ in range(self._samples)]
+                some = [prompt for prompt in together for _ in range(self.samples)]
                 rollouts = background.call(
                     asked(engine, reward, policy.tokenizer, some, sampling, wait)
                 )
@@ -160,12 +155,7 @@ class Answers:
                 f"{said.pop()[:80]!r}. Look at the chat template, the system prompt and the room "
                 "for an answer"
             )
-        faults = mean_of("judge_fault")(scores)
-        if faults is not None and faults > MISSING_SHARE:
-            raise Refusal(
-                f"{self.name}: the judge gave no verdict on {faults:.0%} of the answers. Ask it "
-                "again, or another"
-            )
+        refuse_faults(self.name, scores)
 
     def control(self, name: str) -> Iterable[Score]:
         """The oracle says the truth."""

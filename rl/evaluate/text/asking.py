@@ -9,6 +9,7 @@ from rewards.judged import JudgedReward, Sample
 from rewards.split import split
 from rewards.tiers import Reward
 from rl.data.rows import Prompt
+from rl.evaluate.text.judging import waiting_for
 from rl.rollout.engine import Engine, Sampling
 from rl.rollout.stream import (
     RewardFunction,
@@ -17,8 +18,6 @@ from rl.rollout.stream import (
     refuse_turned_away,
     sample_and_judge,
 )
-from rl.run.progress import duration
-from rl.run.ranks import say
 
 Wait = Callable[[], Awaitable[None]]
 
@@ -39,13 +38,7 @@ async def asked(
 
 
 def judged_by(judge: Judge, config: RewardConfig, tokenizer: Any) -> tuple[RewardFunction, Wait]:
-    async def wait() -> None:
-        await judge.wait_until_alive(
-            on_pause=lambda: say("The judge does not answer; waiting for it."),
-            on_resume=lambda seconds: say(f"The judge is back after {duration(seconds)}."),
-        )
-
-    return JudgedReward(judge, config, tokenizer), wait
+    return JudgedReward(judge, config, tokenizer), waiting_for(judge)
 
 
 def split_alone(tokenizer: Any, family: str) -> RewardFunction:
