@@ -14,6 +14,7 @@ from rl.data.source import SHIPPED
 from rl.policy.adapter import BASE, with_adapters_lora
 from rl.policy.fit import checked_blueprint
 from rl.policy.load import load_tokenizer, resolved_dtype
+from rl.policy.models import WHOLE
 from rl.refusal import Refusal
 from rl.run.folder import settings_as_learnt
 
@@ -49,6 +50,11 @@ def trained_by(name: str) -> Trained:
     """Refusal where no run was, or nothing whole came of it."""
     run = Path(name).expanduser()
     config = _config_of(run)
+    if config.policy.learns == "weights":
+        raise Refusal(
+            f"{name} trained the model's own weights: {name}/{WHOLE} is a whole model, for "
+            "transformers, vLLM and --policy.model as it is"
+        )
     if not (run / "adapter").is_dir():
         raise Refusal(
             f"{name} has no adapter: the run did not come to its end. Go on with it by --resume "

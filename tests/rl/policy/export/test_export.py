@@ -14,6 +14,7 @@ from experiments.quickstart import QUICKSTART
 from rl.config import PolicyConfig, to_json
 from rl.config.evaluate import EvaluateRun
 from rl.config.export import Export
+from rl.config.sft import SFTRun
 from rl.policy import files
 from rl.policy.adapter import SETTINGS, WEIGHTS
 from rl.policy.export import gguf_file
@@ -121,6 +122,14 @@ def test_what_does_not_hold_is_refused_with_its_figures(figures, said):
     )
     with pytest.raises(Refusal, match=said):
         fidelity.hold()
+
+
+def test_a_run_of_whole_weights_is_a_model_already(llama, make_trained, tmp_path):
+    trained = make_trained(llama)
+    policy = PolicyConfig(model=str(llama), learns="weights")
+    (trained / "config.json").write_text(to_json(SFTRun(policy=policy)))
+    with pytest.raises(Refusal, match=rf"{trained}/model is a whole model, .*--policy\.model"):
+        exported(trained, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
