@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +20,7 @@ from rl.report import evaluate_panels, gspo_panels, sft_panels
 from rl.report.figures import smoothing_window
 from rl.report.headline import facts, figures_of, tiles
 from rl.report.palette import DARK_TWINS, PALETTE
-from rl.report.panels import Panel, Record, Section, Table
+from rl.report.panels import Panel, Record, Section, Table, Tile
 
 SECTIONS = {
     GSPORun.kind: gspo_panels.SECTIONS,
@@ -32,31 +33,59 @@ SECTIONS = {
 def page(record: Record, sections: Sequence[Section]) -> str:
     run = record.run
     figures = figures_of(record)
-    drawn = [(section.title, _drawn(record, section.panels)) for section in sections]
-    scripts = [Markup(script) for script in (get_plotlyjs(), _own("page.js"))]
-    return _template().render(
+    return framed(
+        record,
+        sections,
         title=run.folder.resolve().name,
-        policy=_policy(scripts),
-        style=Markup(_own("style.css")),
-        scripts=scripts,
-        palette=PALETTE,
-        dark_twins=json.dumps(DARK_TWINS),
         facts=facts(figures),
-        stopped=figures.get("stopped") if run.summary else "it goes on, or was killed",
         tiles=[*tiles(figures, next(iter(record.tiers), None))],
+        stopped=figures.get("stopped") if run.summary else "it goes on, or was killed",
         smoothed=smoothing_window(len(run.metrics)),
         unit=run.unit,
-        sections=[(title, cards) for title, cards in drawn if cards],
         colour_of_tier=record.tiers,
         config=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
     )
 
 
-def _drawn(record: Record, panels: Sequence[Panel]) -> list[tuple[Panel, Table | None, str]]:
+def framed(
+    shown: Any,
+    sections: Sequence[Section],
+    *,
+    title: str,
+    facts: Sequence[str],
+    tiles: Sequence[Tile],
+    stopped: str | None = None,
+    smoothed: int = 1,
+    unit: str = "",
+    colour_of_tier: Mapping[str, str] = MappingProxyType({}),
+    config: str = "",
+) -> str:
+    """A page of what panels draw of the run or the data set `shown`."""
+    drawn = [(section.title, _drawn(shown, section.panels)) for section in sections]
+    scripts = [Markup(script) for script in (get_plotlyjs(), _own("page.js"))]
+    return _template().render(
+        title=title,
+        policy=_policy(scripts),
+        style=Markup(_own("style.css")),
+        scripts=scripts,
+        palette=PALETTE,
+        dark_twins=json.dumps(DARK_TWINS),
+        facts=facts,
+        stopped=stopped,
+        tiles=tiles,
+        smoothed=smoothed,
+        unit=unit,
+        sections=[(title, cards) for title, cards in drawn if cards],
+        colour_of_tier=colour_of_tier,
+        config=config,
+    )
+
+
+def _drawn(shown: Any, panels: Sequence[Panel]) -> list[tuple[Panel, Table | None, str]]:
     """Each panel that has something to show: as a table, or as a figure's JSON."""
     cards = []
     for panel in panels:
-        match panel.draw(record):
+        match panel.draw(shown):
             case None:
                 pass
             case Table() as table:

@@ -1,7 +1,8 @@
 """What a page is made of. A stage brings sections of panels; the page lays them out.
 
-A panel is a title, how to read it, and a function that draws it from a run's record: as a plotly
-figure, as a table, or as None where the run did not measure it, and then it is left out.
+A panel is a title, how to read it, and a function that draws it from a run's record, or from a data
+set's sheet: as a plotly figure, as a table, or as None where there is nothing of it, and then it is
+left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,7 +56,7 @@ class Table(NamedTuple):
 class Panel(NamedTuple):
     title: str
     how_to_read: str
-    draw: "Callable[[Record], Figure | Table | None]"
+    draw: "Callable[[Any], Figure | Table | None]"
     full_width: bool = False
 
 

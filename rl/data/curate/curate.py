@@ -24,6 +24,8 @@ EXAMPLES = 5
 
 
 def curate(asked: Curation) -> None:
+    from rl.data.curate.page import as_page
+
     steps = steps_of(asked.steps)
     sources = {name: read_rows(name, asked.text) for name in dict.fromkeys(asked.rows)}
     rows = [row for of_source in sources.values() for row in of_source]
@@ -54,6 +56,7 @@ def curate(asked: Curation) -> None:
         _write(folder / "dropped.jsonl", dropped)
         (folder / "datasheet.json").write_text(sheet.as_json(), encoding="utf-8")
         (folder / "datasheet.md").write_text(sheet.as_markdown(), encoding="utf-8")
+        (folder / "datasheet.html").write_text(as_page(sheet), encoding="utf-8")
     print(f"{len(rows):,} rows, {sheet.after.words:,} words, content {sheet.sha}\nmade {asked.out}")
 
 

@@ -1,4 +1,4 @@
-"""What a set of rows is and how it came to be, as figures; datasheet.md is for people."""
+"""What a set of rows is and how it came to be, in figures and as Markdown."""
 
 import bisect
 import dataclasses
@@ -93,11 +93,11 @@ class Sheet:
                 _table(
                     ("source", "content", "rows", "kept", "licences"),
                     [
-                        (each.name, each.sha, each.rows, each.kept, _counted(each.licences))
+                        (each.name, each.sha, each.rows, each.kept, counted(each.licences))
                         for each in self.sources
                     ],
                 ),
-                f"Licences, as the rows say them: {_counted(licences)}.",
+                f"Licences, as the rows say them: {counted(licences)}.",
                 "## Steps",
                 _table(
                     ("step", "rows", "rewritten", "dropped", "share", "seconds"),
@@ -130,7 +130,7 @@ class Sheet:
         )
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in sorted(counts.items()))
 
 

@@ -29,18 +29,20 @@ class Outcome:
     kept: Sequence[Row]
     dropped: Sequence[Dropped]
     n_rewritten: int
+    """Of those that are kept."""
 
 
 def taken(step: Step, rows: Sequence[Row]) -> Outcome:
     after = [row.rewritten(step.rewrite) for row in rows]
     kept: list[Row] = []
     dropped: list[Dropped] = []
-    for row, why in zip(after, step.whys(after), strict=True):
+    n_rewritten = 0
+    for was, row, why in zip(rows, after, step.whys(after), strict=True):
         if not row.text.strip():
             why = why or "nothing is left of it"
         if why:
             dropped.append(Dropped(row=row, why=why))
         else:
             kept.append(row)
-    rewritten = sum(was is not now for was, now in zip(rows, after, strict=True))
-    return Outcome(kept=kept, dropped=dropped, n_rewritten=rewritten)
+            n_rewritten += row is not was
+    return Outcome(kept=kept, dropped=dropped, n_rewritten=n_rewritten)

@@ -1,5 +1,6 @@
 """Whole curations, as the command makes them."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -9,6 +10,8 @@ from rl.config import DataConfig
 from rl.config.curate import Curation
 from rl.config.sft import SFTRun
 from rl.data.curate.curate import curate
+from rl.data.curate.page import what_became_of_rows
+from rl.data.curate.sheet import Sheet, StepCount
 from rl.data.examples import load_examples
 from rl.refusal import Refusal
 from rl.run.drift import made_with
@@ -72,6 +75,23 @@ def test_what_is_left_what_was_dropped_and_the_counts_agree(tmp_path, made, caps
         "near_duplicates (threshold 0.7, shingle_words 3): 0 rewritten, 1 dropped"
         in capsys.readouterr().out
     )
+
+
+def test_the_page_shows_what_was_counted_and_runs_nothing_that_a_row_says(tmp_path, made):
+    attack = f"<script>alert(1)</script> {LONG}"
+    rows = ({"text": text} for text in (LONG, f" {LONG} Yes. ", attack, "short", attack))
+    folder = made(write(tmp_path / "rows.jsonl", *rows))
+    page = (folder / "datasheet.html").read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "of those that were read" in page
+    sheet = Sheet(**json.loads((folder / "datasheet.json").read_text()))
+    steps = [StepCount(**step) for step in sheet.steps]
+    figure = what_became_of_rows(dataclasses.replace(sheet, steps=steps))
+    for shares in zip(*(trace.x for trace in figure.data), strict=True):
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) >= 0
+    assert figure.data[-1].x[-1] + figure.data[-2].x[-1] == pytest.approx(4 / 5)
 
 
 def test_a_run_records_the_hash_that_the_datasheet_says(tmp_path, made):
