@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ RATIONALE_TOKENS = 60
 """What a short rationale and a tier come to. A judge that thinks aloud writes more."""
 ENTRY_TOKENS = 8
 """An entry of a line-up, named in JSON."""
+_WIDE = re.compile("[\u2e80-\U0010ffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,5 +203,5 @@ def _hours(
 def _tokens(prompt: Prompt) -> int:
     """About: a Han character is a token, four others are one."""
     text = prompt.system + "".join(turn["content"] for turn in prompt.turns())
-    wide = sum(character >= "⺀" for character in text)
+    wide = len(_WIDE.findall(text))
     return wide + (len(text) - wide) // 4

@@ -72,17 +72,18 @@ def _sections(
         if paragraphs or floats:
             yield Section(
                 path=path,
-                type=_type(headings) or ("background" if not path and is_headed else kind),
+                type=_type(headings) or ("background" if is_lead else kind),
                 paragraphs=tuple(paragraphs),
                 floats=tuple(floats),
             )
         paragraphs.clear()
         floats.clear()
 
-    is_headed = place.find("sec") is not None
+    is_lead = not headings and place.find("sec") is not None
     for child in place:
         if child.tag in HEADED:
             yield from held()
+            is_lead = False
             title = text_of(_title(child))
             says = f"{child.get('sec-type', '')} {title}".replace("|", " ").strip()
             yield from _sections(child, (*path, title) if title else path, (*headings, says), kind)
@@ -114,7 +115,8 @@ def _floats(element: Element) -> Iterator[Float]:
         for child in element:
             yield from _floats(child)
         return
-    label, caption = text_of(element.find("label")), text_of(element.find("caption"))
+    label = text_of(element.find("label"))
+    caption = " ".join(map(text_of, element.iter("caption")))
     notes = text_of(element.find("table-wrap-foot"))
     if label or caption or notes:
         yield Float(kind=FLOATS[element.tag], label=label, caption=caption, notes=notes)

@@ -33,9 +33,9 @@ def describe_price(config: Questions, tasks: Sequence[Task], kinds: Kinds, axes:
     return "\n".join(
         [
             f"{len(tasks):,} questions from {articles:,} articles",
-            "to write them",
-            describe(config.writer, forecast_of(config.writer, written, WRITTEN_TOKENS)),
-            "to rate them",
+            describe(config.writer, forecast_of(config.writer, written, WRITTEN_TOKENS)).replace(
+                "judge", "writer"
+            ),
             describe(config.judge, forecast_of(config.judge, rated, RATED_TOKENS)),
         ]
     )

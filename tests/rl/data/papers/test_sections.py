@@ -75,7 +75,8 @@ def test_what_stands_in_a_paragraph_is_part_of_it_and_what_floats_is_not(jats, a
       <table-wrap><label>Table 1</label><caption><p>Counts.</p></caption><table><tr><td>
       <p>7</p></td></tr></table>
       <table-wrap-foot><fn><p>In mg.</p></fn></table-wrap-foot></table-wrap>
-      </sec><sec sec-type="results"><p>Found.</p></sec></body>"""
+      </sec><sec sec-type="results"><p>Found.</p></sec><supplementary-material><caption><p>More.</p>
+      </caption><media><caption><p>Open it.</p></caption></media></supplementary-material></body>"""
     sections = sections_of(article_of(jats(body)))
     assert [(s.path, s.type, s.paragraphs) for s in sections] == [
         ((), "background", ("Before.",)),
@@ -85,11 +86,13 @@ def test_what_stands_in_a_paragraph_is_part_of_it_and_what_floats_is_not(jats, a
         (("Methods", "Box 1"), "methods", ("Aside.", "Boxed.")),
         (("Methods",), "methods", ("Alone.",)),
         ((), "results", ("Found.",)),
+        ((), "other", ()),
     ]
     floats = [f for s in sections for f in s.floats]
     assert [(f.kind, f.label, f.caption, f.notes) for f in floats] == [
         ("figure", "Figure 1", "A cell.", ""),
         ("table", "Table 1", "Counts.", "In mg."),
+        ("supplement", "", "More. Open it.", ""),
     ]
 
 
