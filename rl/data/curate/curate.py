@@ -21,6 +21,8 @@ from rl.refusal import Refusal
 
 SAMPLED = 20
 EXAMPLES = 5
+WRITTEN: Any = {"encoding": "utf-8", "errors": "replace"}
+"""Rows may hold half a character, which JSON can say and no file."""
 
 
 def curate(asked: Curation) -> None:
@@ -54,9 +56,12 @@ def curate(asked: Curation) -> None:
         )
         dropped = ({"step": each.name, **sample} for each in counts for sample in each.samples)
         _write(folder / "dropped.jsonl", dropped)
-        (folder / "datasheet.json").write_text(sheet.as_json(), encoding="utf-8")
-        (folder / "datasheet.md").write_text(sheet.as_markdown(), encoding="utf-8")
-        (folder / "datasheet.html").write_text(as_page(sheet), encoding="utf-8")
+        for ending, text in (
+            ("json", sheet.as_json()),
+            ("md", sheet.as_markdown()),
+            ("html", as_page(sheet)),
+        ):
+            (folder / f"datasheet.{ending}").write_text(text, **WRITTEN)
     print(f"{len(rows):,} rows, {sheet.after.words:,} words, content {sheet.sha}\nmade {asked.out}")
 
 
@@ -105,6 +110,6 @@ def _source(name: str, n_rows: int, kept: Iterable[Row]) -> SourceCount:
 
 
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with file.open("w", encoding="utf-8") as out:
+    with file.open("w", **WRITTEN) as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rl.data.curate.row import Row
-from rl.data.curate.step import Step
+from rl.data.curate.step import Step, check_package
 from rl.refusal import Refusal
 
 
@@ -33,6 +33,7 @@ class NearDuplicates(Step):
     shingle_words: int = 3
 
     def __post_init__(self) -> None:
+        check_package("datasketch", "near_duplicates")
         if not 0.2 <= self.threshold <= 1:
             raise Refusal(
                 f"near_duplicates={self.threshold}: it must be from 0.2 to 1. Below that, texts on "

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from rl.data.curate.row import Row
-from rl.data.curate.step import Step
+from rl.data.curate.step import Step, check_package
 from rl.data.words import words
 from rl.refusal import Refusal
 
@@ -70,6 +70,7 @@ class Language(Step):
     keep: tuple[str, ...] = ("en",)
 
     def __post_init__(self) -> None:
+        check_package("py3langid", "language")
         for language in self.keep:
             if language not in LANGUAGES:
                 raise Refusal(

@@ -1,9 +1,11 @@
 """What a step is, and what became of the rows that went through it."""
 
+import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rl.data.curate.row import Row
+from rl.refusal import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +18,12 @@ class Step:
     def whys(self, rows: Sequence[Row]) -> Iterable[str]:
         """Why each is left out, in a few words; empty for those that stay."""
         return ["" for _ in rows]
+
+
+def check_package(package: str, step: str) -> None:
+    """Refuse a step whose package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise Refusal(f"{step} needs {package}. Type: pip install {package}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

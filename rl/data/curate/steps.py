@@ -61,9 +61,12 @@ def _read(word: str, default: Any, value: str) -> Any:
 
 def _tables(said: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(said).expanduser().read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(said).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"--steps {said}: no steps can be read there ({error})") from None
+    if not tables:
+        raise Refusal(f"--steps {said}: there is no step in it. Write one, as in [normalise]")
+    return tables
 
 
 def _step(where: str, name: str, table: Any) -> Step:

@@ -120,6 +120,14 @@ def test_several_columns_are_one_text_and_each_is_rewritten(tmp_path, made):
     assert read(folder / "rows.jsonl") == [{"question": "What helps?", "answer": LONG, "n": 1}]
 
 
+def test_half_a_character_stops_nothing(tmp_path, made):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": f"\ud83d{LONG}", "id": "\ud83d"}))
+    steps = "language=en,exact_duplicates,near_duplicates"
+    assert read(made(str(rows), steps=steps) / "rows.jsonl") == [{"text": f"?{LONG}", "id": "?"}]
+    assert read(made(str(rows), out="normalised") / "rows.jsonl")[0]["text"] == LONG
+
+
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [

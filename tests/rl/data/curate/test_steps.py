@@ -1,5 +1,6 @@
 """Each step by itself, and how they are named."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,12 @@ def test_steps_that_are_none_are_refused_in_a_sentence(said, wanted):
     assert wanted in str(refusal.value)
 
 
+def test_a_step_without_its_package_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasketch", None)
+    with pytest.raises(Refusal, match=r"near_duplicates needs datasketch\. Type: pip install"):
+        steps_of("near_duplicates")
+
+
 @pytest.mark.parametrize(
     ("table", "wanted"),
     [
@@ -198,6 +205,7 @@ def test_steps_that_are_none_are_refused_in_a_sentence(said, wanted):
         ('[length]\nfewest_words = "5"', "fewest_words is '5'"),
         ("length = 5", "a step is a table"),
         ("[lenght]", "'lenght' is not a step: did you mean 'length'?"),
+        ("", "there is no step in it. Write one"),
     ],
 )
 def test_a_file_of_steps_is_refused_by_its_table(tmp_path, table, wanted):
