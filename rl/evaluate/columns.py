@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from judges.client.ledger import without_secrets
 from rl.config import PolicyConfig, TrainingRun
 from rl.config.evaluate import EvaluateRun
 from rl.config.kinds import TRAININGS
+from rl.evaluate.served import Served, served_at
 from rl.names import did_you_mean
 from rl.policy.adapter import SETTINGS, adapter_folder, with_adapters_lora
 from rl.policy.models import EMBEDDED
@@ -28,6 +30,8 @@ class Column:
 
     label: str
     policy: PolicyConfig
+    served: Served | None = None
+    """Who is asked in the policy's place."""
     has_random_weights: bool = False
     """A control: what weights give that never learnt."""
     system_prompt: str = ""
@@ -88,6 +92,8 @@ def _column(
         return Control(label=label or spec.replace(":", "-"), name=spec)
     if spec == RANDOM:
         return _random(label, before)
+    if spec.startswith(("http://", "https://")):
+        return _of_server(spec, label)
     folder = Path(spec).expanduser()
     if run := run_folder(spec):
         return _of_run(run, label)
@@ -102,6 +108,19 @@ def _column(
         f"column {spec}: no such run, adapter or model"
         f"{did_you_mean(spec, [*EMBEDDED, ORACLE, RANDOM, *runs])}"
     )
+
+
+def _of_server(spec: str, label: str | None) -> Column:
+    """What it is to be asked with is read where the server has it from."""
+    url, _, model = spec.partition("#")
+    if url != (address := without_secrets(url)):
+        raise Refusal(
+            f"column {address}: give the address alone. It is written into the run's record, and "
+            "no key is sent to a server that is measured"
+        )
+    served = served_at(url, model or None)
+    own = Path(served.model).name
+    return Column(label=label or own, policy=PolicyConfig(model=served.weights), served=served)
 
 
 def _is_control(spec: str) -> bool:
@@ -159,7 +178,7 @@ def _random(label: str | None, before: Sequence[Column | Control]) -> Column:
     if not like:
         raise Refusal(f"column {RANDOM}: of what shape? Name the model before it")
     policy = PolicyConfig(model=like[0].policy.model, chat_template=like[0].policy.chat_template)
-    first = dataclasses.replace(like[0], label=label or RANDOM, policy=policy)
+    first = dataclasses.replace(like[0], label=label or RANDOM, policy=policy, served=None)
     return dataclasses.replace(first, has_random_weights=True, trained_in=None)
 
 

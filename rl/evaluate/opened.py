@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import gc
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rl.config import PolicyConfig
 from rl.config.shared import ALL_LINEAR
 from rl.evaluate.columns import Column
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate
 from rl.policy.adapter import WEIGHTS
 from rl.policy.files import sha256
@@ -35,10 +37,13 @@ def candidate_of(column: Column) -> Candidate:
             checked_blueprint(column.policy, tokenizer)
         window = context_window(column.policy)
     except Refusal as error:
-        raise Refusal(f"column {column.label}: {error}") from None
+        told = f"its server has its base from {column.policy.model}, and its tokenizer is wanted: "
+        raise Refusal(f"column {column.label}: {told if column.served else ''}{error}") from None
+    served = column.served
     return Candidate(
         tokenizer=tokenizer,
-        window=window,
+        window=min(window, served.window or window) if served else window,
+        is_served=served is not None,
         system_prompt=column.system_prompt,
         thinking=column.thinking,
     )
@@ -47,9 +52,11 @@ def candidate_of(column: Column) -> Candidate:
 def facts_of(column: Column, candidate: Candidate) -> dict[str, Any]:
     """What its scores depend on."""
     policy = column.policy
+    served = column.served
     return {
         "model": policy.model,
-        "model (content)": _content_of_model(policy),
+        "model (content)": None if served else _content_of_model(policy),
+        "served": served and f"{served.model} at {served.url}",
         "adapter": policy.adapter,
         "adapter (content)": sha256(Path(policy.adapter) / WEIGHTS)[:16]
         if policy.adapter
@@ -62,7 +69,10 @@ def facts_of(column: Column, candidate: Candidate) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def opened(column: Column, candidate: Candidate, seed: int) -> Iterator[Policy]:
+def opened(column: Column, candidate: Candidate, seed: int) -> Iterator[Policy | Served]:
+    if column.served:
+        yield column.served
+        return
     import torch
 
     policy = _loaded(column, candidate, seed)
@@ -99,4 +109,11 @@ def _content_of_model(config: PolicyConfig) -> str:
     folder = Path(resolve_model(config.model))
     if not folder.is_dir():
         return readable(config, AutoConfig)._commit_hash
-    return " ".join(sha256(file)[:16] for file in sorted(folder.glob("*.safetensors")))
+    files = [(file, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
+    return " ".join(_sha(file, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+
+
+@cache
+def _sha(file: Path, size: int, mtime_ns: int) -> str:
+    """Read once, of however many columns it is the base."""
+    return sha256(file)[:16]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from rl.evaluate.served import Served
 from rl.policy.load import Policy
 
 
@@ -76,6 +77,8 @@ class Candidate:
     """Longest prompt and completion together, in tokens."""
     system_prompt: str = ""
     """First message of what it is asked in chat, as it was trained; empty for none."""
+    is_served: bool = False
+    """By a server, whose weights are not here."""
     thinking: bool | None = None
     """Passed to the chat template as enable_thinking; None leaves the template's own default."""
 
@@ -115,7 +118,9 @@ class Task(Measured, Protocol):
         """Refuse what cannot be measured on it."""
         ...
 
-    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
+    def score(
+        self, policy: Policy | Served, candidate: Candidate, done: Collection[str]
+    ) -> Iterator[Score]:
         """Each item that is not done, as soon as it is known, in any order."""
         ...
 

@@ -8,15 +8,13 @@ from rewards.split import split
 from rl.evaluate.choice.describe import Description
 from rl.evaluate.choice.guards import refuse_cut, refuse_no_chat, refuse_one_pick
 from rl.evaluate.choice.questions import LETTERS, Question
-from rl.evaluate.choice.served import Served
 from rl.evaluate.choice.wording import Wording, shown
+from rl.evaluate.engines import engine_of
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
-from rl.refusal import Refusal
-from rl.rollout.background import Background
-from rl.rollout.engine import Completion, Sampling
-from rl.rollout.transformers_engine import TransformersEngine
+from rl.rollout.engine import Completion, Engine, Sampling
 
 AT_ONCE = 16
 """Questions between two writings down: so many a killed run may lose."""
@@ -104,21 +102,13 @@ class ByAnswer:
     def scores(
         self, questions: Sequence[Question], policy: Policy | Served, candidate: Candidate
     ) -> Iterator[Score]:
-        if isinstance(policy, Served):
-            raise Refusal(
-                f"{self._name}:answer: a server is asked how likely options are, and not for "
-                f"written answers. Measure {self._name} there, or load the policy here"
-            )
-        background, engine = Background(), TransformersEngine(policy)
-        try:
+        with engine_of(policy, candidate) as (background, engine):
             for start in range(0, len(questions), AT_ONCE):
                 some = questions[start : start + AT_ONCE]
                 prompts = [self._prompt(question, candidate) for question in some]
                 completions = background.call(_all(engine, prompts, self._sampling))
                 for each in completions:
                     yield _score(some[each.prompt], prompts[each.prompt], each, candidate)
-        finally:
-            background.close()
 
     def hold(self, name: str, scores: Sequence[Score]) -> None:
         refuse_one_pick(name, scores)
@@ -133,7 +123,7 @@ class ByAnswer:
 
 
 async def _all(
-    engine: TransformersEngine, prompts: Sequence[list[int]], sampling: Sampling
+    engine: Engine, prompts: Sequence[list[int]], sampling: Sampling
 ) -> list[Completion]:
     return [completion async for completion in engine.stream(prompts, sampling)]
 

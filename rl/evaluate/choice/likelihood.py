@@ -9,8 +9,8 @@ from rewards.families import FAMILIES
 from rl.evaluate.choice.describe import Description
 from rl.evaluate.choice.guards import refuse_cut, refuse_no_chat, refuse_no_measurement
 from rl.evaluate.choice.questions import Question
-from rl.evaluate.choice.served import Served
 from rl.evaluate.choice.wording import Wording, shown
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.policy.load import Policy
 from rl.refusal import Refusal

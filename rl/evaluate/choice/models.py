@@ -8,7 +8,7 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-from rl.evaluate.choice.served import Served
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate
 from rl.policy.load import Policy
 from rl.refusal import Refusal

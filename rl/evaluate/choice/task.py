@@ -10,7 +10,7 @@ from rl.evaluate.choice.describe import Description, tasks_called
 from rl.evaluate.choice.guards import refuse_one_gold
 from rl.evaluate.choice.likelihood import ByLikelihood
 from rl.evaluate.choice.questions import Question, Questions, read_questions
-from rl.evaluate.choice.served import Served
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate, Metric, Score
 from rl.names import did_you_mean
 from rl.policy.load import Policy

@@ -3,8 +3,8 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import chain
@@ -17,6 +17,8 @@ from rewards.config import RewardConfig
 from rl.config import DataConfig
 from rl.data.rows import Prompt, Row, to_prompts
 from rl.data.words import words
+from rl.evaluate.engines import EngineOf, engine_of
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate, Metric, Score, mean_of
 from rl.evaluate.text.asking import asked, judged_by, split_alone
 from rl.evaluate.text.figures import exact_match, in_language, repetition, rouge_l, token_f1
@@ -24,10 +26,8 @@ from rl.evaluate.text.judging import facts_of_judge, refuse_faults
 from rl.policy.load import Policy
 from rl.policy.thinking import check_thinking
 from rl.refusal import Refusal
-from rl.rollout.background import Background
-from rl.rollout.engine import Engine, Sampling
+from rl.rollout.engine import Sampling
 from rl.rollout.stream import Rollout
-from rl.rollout.transformers_engine import TransformersEngine
 
 AT_ONCE = 32
 """Answers between two writings down: so many a killed run may lose."""
@@ -48,16 +48,6 @@ OF_TEXT = (
 
 Told = tuple[dict[str, float], dict[str, Any]]
 """Of one answer: what it is worth, and what a reader would want to see of it."""
-EngineOf = Callable[[Policy], AbstractContextManager[tuple[Background, Engine]]]
-
-
-@contextmanager
-def in_process(policy: Policy) -> Iterator[tuple[Background, Engine]]:
-    background = Background()
-    try:
-        yield background, TransformersEngine(policy)
-    finally:
-        background.close()
 
 
 class Answers:
@@ -72,7 +62,7 @@ class Answers:
         thinking: bool | None = None,
         judge: JudgeConfig | None = None,
         reward: RewardConfig | None = None,
-        engine_of: EngineOf = in_process,
+        engine_of: EngineOf = engine_of,
     ) -> None:
         """`samples` answers an item, whose score is their mean. `thinking` is the candidate's own
         where it is not given."""
@@ -121,15 +111,18 @@ class Answers:
                 f"{candidate.window}. Let answers be shorter, or leave these questions out"
             )
 
-    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
+    def score(
+        self, policy: Policy | Served, candidate: Candidate, done: Collection[str]
+    ) -> Iterator[Score]:
         prompts, _ = self._prompts(candidate, candidate.window)
         questions_at_once = max(1, AT_ONCE // self.samples)
         with ExitStack() as opened:
-            background, engine = opened.enter_context(self._engine_of(policy))
-            reward, wait = split_alone(policy.tokenizer, self._reward.family), None
+            background, engine = opened.enter_context(self._engine_of(policy, candidate))
+            tokenizer = candidate.tokenizer
+            reward, wait = split_alone(tokenizer, self._reward.family), None
             if self._judge:
                 judge = opened.enter_context(background.entered(make_judge(self._judge)))
-                reward, wait = judged_by(judge, self._reward, policy.tokenizer)
+                reward, wait = judged_by(judge, self._reward, tokenizer)
             for start in range(0, len(prompts), questions_at_once):
                 # What is drawn depends on what it is drawn together with: all of it again, where
                 # some is missing, so that a run that was cut short has the answers of a whole one.
@@ -138,9 +131,7 @@ class Answers:
                     continue
                 sampling = replace(self._sampling, seed=self._sampling.seed + start)
                 some = [prompt for prompt in together for _ in range(self.samples)]
-                rollouts = background.call(
-                    asked(engine, reward, policy.tokenizer, some, sampling, wait)
-                )
+                rollouts = background.call(asked(engine, reward, tokenizer, some, sampling, wait))
                 for prompt in together:
                     if prompt.row.id not in done:
                         own = [rollout for rollout in rollouts if rollout.prompt is prompt]

@@ -11,6 +11,7 @@ import numpy
 
 from rl.config import DataConfig
 from rl.data.source import content_sha
+from rl.evaluate.served import Served
 from rl.evaluate.task import Candidate, Metric, Score, ratio_of
 from rl.evaluate.text.documents import Document, read_domains
 from rl.policy.load import Policy
@@ -114,6 +115,11 @@ class Perplexity:
         return {document.item: document.text for document in self._documents}
 
     def check(self, candidate: Candidate) -> None:
+        if candidate.is_served:
+            raise Refusal(
+                f"{self.name}: perplexity wants the weights here, and a server keeps them. Name "
+                "the model or its folder in place of the URL, or leave this task out"
+            )
         self._longest_and_stride(candidate)
 
     def _longest_and_stride(self, candidate: Candidate) -> tuple[int, int]:
@@ -131,7 +137,10 @@ class Perplexity:
             )
         return longest, stride
 
-    def score(self, policy: Policy, candidate: Candidate, done: Collection[str]) -> Iterator[Score]:
+    def score(
+        self, policy: Policy | Served, candidate: Candidate, done: Collection[str]
+    ) -> Iterator[Score]:
+        assert not isinstance(policy, Served)
         longest, stride = self._longest_and_stride(candidate)
         documents = [
             _Tokens(document, policy.tokenizer, longest=longest, stride=stride)

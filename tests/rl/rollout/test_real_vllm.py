@@ -10,8 +10,8 @@ import torch
 
 from rl.config import PolicyConfig
 from rl.data.source import SHIPPED
-from rl.evaluate.choice.served import served_at
 from rl.evaluate.choice.task import Asking, choice_tasks
+from rl.evaluate.served import served_at
 from rl.evaluate.task import Candidate
 from rl.policy.load import Policy, load_policy, load_tokenizer
 from rl.policy.models import resolve_model
@@ -185,6 +185,19 @@ def test_a_server_finds_the_options_as_likely_as_the_policy_in_this_process(url,
         assert served.shown["log_likelihoods"] == pytest.approx(
             own.shown["log_likelihoods"], abs=1e-3
         )
+
+
+def test_a_server_writes_what_the_policy_in_this_process_writes(url, tmp_path):
+    file = asked(tmp_path, rows=3).facts["source"]
+    (task,) = choice_tasks("medqa:answer", file, Asking(max_new_tokens=5))
+    policy, server = fresh_policy(), served_at(url)
+    candidate = Candidate(tokenizer=policy.tokenizer, window=128)
+    here, there = (
+        {score.item: score.shown["answer"] for score in task.score(whom, candidate, ())}
+        for whom in (policy, server)
+    )
+    assert here == there
+    assert all(here.values())
 
 
 def test_a_server_with_a_smaller_window_than_the_model_says_so(url, tmp_path):

@@ -1,5 +1,7 @@
 """What is read of a file or of a hub's columns, and what is refused by its line."""
 
+import shutil
+
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -133,3 +135,45 @@ def test_the_name_of_a_set_of_subjects_means_all_of_them():
     assert len(names) == 8
     assert "mmlu_college_biology" in names
     assert "about college biology" in tasks_called("mmlu_college_biology")[0].preface
+
+
+@pytest.fixture
+def fetched(write, tmp_path, monkeypatch):
+    """Leaves rows as the hub's library keeps a set that it once fetched, and reads offline."""
+    import datasets
+    from datasets.naming import camelcase_to_snakecase
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "fetched")
+
+    def fetched(hub, **splits):
+        files = {split: write(rows, f"{split}.jsonl") for split, rows in splits.items()}
+        datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "made"))
+        (made,) = (info.parent for info in (tmp_path / "made").rglob("dataset_info.json"))
+        owner, _, name = hub.rpartition("/")
+        name = camelcase_to_snakecase(name)
+        place = tmp_path / "fetched" / f"{owner}___{name}" / "default" / "0.0.0" / made.name
+        shutil.copytree(made, place)
+        for arrow in place.glob("json-*.arrow"):
+            arrow.rename(place / arrow.name.replace("json-", f"{name}-"))
+
+    return fetched
+
+
+def test_a_set_of_the_hub_is_read_by_its_own_columns_from_its_own_split(fetched, rows):
+    on_the_hub = [
+        {
+            "question": row["question"],
+            "answer": row["options"]["ABCD".index(row["answer"])],
+            "options": dict(zip("ABCD", row["options"], strict=True)),
+            "answer_idx": row["answer"],
+        }
+        for row in rows
+    ]
+    (description,) = tasks_called("medqa")
+    fetched(description.hub, train=on_the_hub[:1], test=on_the_hub)
+    found = read_questions(description)
+    assert [question.question for question in found.rows] == [row["question"] for row in rows]
+    assert [question.letters[question.gold] for question in found.rows] == [
+        row["answer"] for row in rows
+    ]
+    assert found.source == "GBaker/MedQA-USMLE-4-options test"

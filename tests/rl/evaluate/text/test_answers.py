@@ -73,7 +73,7 @@ SAID = {
 
 def saying(answer_to):
     @contextlib.contextmanager
-    def engine_of(policy):
+    def engine_of(policy, candidate):
         background = Background()
         try:
             yield background, Saying(policy.tokenizer, answer_to)
