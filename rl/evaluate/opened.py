@@ -53,10 +53,14 @@ def facts_of(column: Column, candidate: Candidate) -> dict[str, Any]:
     """What its scores depend on."""
     policy = column.policy
     served = column.served
+    weights = (
+        {"served": f"{served.model} at {served.url}"}
+        if served
+        else {"model (content)": _content_of_model(policy)}
+    )
     return {
         "model": policy.model,
-        "model (content)": None if served else _content_of_model(policy),
-        "served": served and f"{served.model} at {served.url}",
+        **weights,
         "adapter": policy.adapter,
         "adapter (content)": sha256(Path(policy.adapter) / WEIGHTS)[:16]
         if policy.adapter
