@@ -103,7 +103,8 @@ def _unfit(task: Task, written: Written) -> str | None:
     """What needs no judge to be seen."""
     if not written.question:
         return "no basis for a question"
-    if _letters(written.sentence) not in _letters(task.passage):
+    _, _, text = task.passage.partition("\n\n")  # a heading is no sentence to rest on
+    if (sentence := _letters(written.sentence)) not in _letters(text) or not sentence:
         return "its sentence is not in the section"
     levels = task.kind.levels
     if levels and not written.answer.casefold().startswith(tuple(map(str.casefold, levels))):

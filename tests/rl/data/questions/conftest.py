@@ -42,6 +42,8 @@ class StubWriter(RuleJudge):
                 written = dict.fromkeys(written, "")
             case 1:
                 written["sentence"] = "It was the best of times."
+            case 3:
+                written["sentence"] = text.split("\n\n")[0]
             case 2:
                 written["answer"] = "urgent urgent urgent urgent"
         return json.dumps(written), None
