@@ -52,7 +52,11 @@ class Questions:
         at_least("limit", self.limit, 1)
         at_least("ask_again", self.ask_again, 0)
         at_least("max_chars", self.max_chars, self.min_chars)
-        share_of_one("near", self.near)
+        if not 0.2 <= self.near <= 1:
+            raise ValueError(
+                f"near is {self.near}: it must be from 0.2, where questions on one subject are "
+                "near, to 1"
+            )
         share_of_one("heldout_share", self.heldout_share)
         for name in ("writer", "judge"):
             asked: JudgeConfig = getattr(self, name)

@@ -16,9 +16,9 @@ from judges.commands.flags import counted
 from judges.commands.jsonl import Row
 from judges.verdict import JudgeFault, JudgeRequest
 from rl.config.questions import Questions
+from rl.data.curate.step import check_package
 from rl.data.papers.collect import write_rows, write_whole
 from rl.data.questions.asking import Asked, Asker
-from rl.data.questions.duplicates import repeats
 from rl.data.questions.kinds import load_kinds
 from rl.data.questions.price import describe_price
 from rl.data.questions.tasks import Task, read_sections, tasks_of
@@ -30,6 +30,7 @@ OF_THE_ARTICLE = ("article", "doi", "title", "licence", "licence_url")
 
 
 def make_questions(config: Questions) -> None:
+    check_package("datasketch", "near")
     kinds, axes = load_kinds(config.kinds), load_axes(FILTER)
     tasks = tasks_of(read_sections(config.sections), kinds, config)
     if config.dry_run:
@@ -144,10 +145,16 @@ def _kept(
 
 def _without_repeats(rows: Sequence[Row], near: float, dropped: list[Row]) -> list[Row]:
     """Anywhere, and so not in both splits either."""
-    found = repeats([row["question"] for row in rows], near)
-    for place, other in found.items():
-        dropped.append({**rows[place], "why": "repeats another", "repeats": rows[other]["id"]})
-    return [row for place, row in enumerate(rows) if place not in found]
+    from rl.data.curate.near import nearest_kept
+
+    kept: list[Row] = []
+    nearest = nearest_kept((row["question"] for row in rows), near, shingle_words=1)
+    for row, repeated in zip(rows, nearest, strict=True):
+        if repeated is None:
+            kept.append(row)
+        else:
+            dropped.append({**row, "why": "repeats another", "repeats": rows[repeated.to]["id"]})
+    return kept
 
 
 def split_by_article(rows: Sequence[Row], heldout_share: float, seed: int) -> list[Row]:

@@ -1,6 +1,4 @@
-"""Kinds, passages, replies and repeats, each by itself."""
-
-import random
+"""Kinds, passages, and replies, each by itself."""
 
 import pytest
 
@@ -9,31 +7,11 @@ from judges.client.wire import Reply
 from judges.config import JudgeConfig
 from judges.verdict import FREE, Faulty
 from rl.config.questions import Questions
-from rl.data.questions.duplicates import repeats, words_of
 from rl.data.questions.kinds import load_kinds
 from rl.data.questions.make import FILTER
 from rl.data.questions.tasks import passages_of
 from rl.data.questions.writer import read_written
 from rl.refusal import Refusal
-
-
-def by_comparing_all(texts: list[str], near: float) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for place, text in enumerate(texts):
-        for other in range(place):
-            one, two = words_of(text), words_of(texts[other])
-            if other not in found and len(one & two) >= near * len(one | two):
-                found[place] = other
-                break
-    return found
-
-
-@pytest.mark.parametrize("near", [0.3, 0.5, 0.7, 0.8, 0.9, 1.0])
-def test_repeats_are_those_that_comparing_all_pairs_finds(near):
-    draw = random.Random(near)
-    words = "what is the first sign of a stroke in an old patient with fever and pain".split()
-    texts = [" ".join(draw.choices(words, k=draw.randint(1, 12))) for _ in range(150)]
-    assert repeats(texts, near) == by_comparing_all(texts, near)
 
 
 def test_the_kinds_and_the_filter_that_come_along_can_be_read():
