@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
+from rl.chat.judged import check_judged, verdict_on
 from rl.chat.reply import Reply, Sampling, recommended, reply
 from rl.config.chat import Chat
 from rl.data.rows import prompt_ids
@@ -18,7 +19,9 @@ def chat(asked: Chat, console: Console | None = None) -> None:
     trained = trained_by(asked.run)
     talk = Talk(asked, trained, console or Console(highlight=False, soft_wrap=True))
     if asked.once is not None:
-        talk.ask(asked.once)
+        answer = talk.ask(asked.once)
+        if asked.truth is not None:
+            talk.tell(verdict_on(answer, asked.once, asked.truth, trained))
         return
     talk.go_on()
 
@@ -26,6 +29,8 @@ def chat(asked: Chat, console: Console | None = None) -> None:
 class Talk:
     def __init__(self, asked: Chat, trained: Trained, console: Console) -> None:
         self._asked, self._trained, self._console = asked, trained, console
+        if asked.truth is not None:
+            check_judged(trained)
         self._thinking = trained.config.data.thinking if asked.think is None else asked.think
         check_thinking(trained.tokenizer, self._thinking)
         self._said: Messages = []
@@ -53,7 +58,10 @@ class Talk:
                 case _:
                     self.ask(line)
 
-    def ask(self, question: str) -> None:
+    def tell(self, what: str) -> None:
+        self._console.print(Text(f"({what})", style="dim"))
+
+    def ask(self, question: str) -> str:
         """The trained policy's answer is what the talk goes on with."""
         messages = [*self._said, {"role": "user", "content": question}]
         if not self._said:
@@ -66,6 +74,7 @@ class Talk:
             self._console.print(Text(f"{self._trained.run.name}, after it", "bold"))
         answered = self._stream(prompt)
         self._said = [*messages, {"role": "assistant", "content": answered.split.answer}]
+        return answered.split.answer
 
     def _stream(self, prompt: list[int]) -> Reply:
         page = _Page(self._console)

@@ -16,6 +16,8 @@ class Chat:
     """A run's folder, as in runs/NAME."""
     once: str | None = None
     """Ask this, show the answer and end."""
+    truth: str | None = None
+    """What the answer to --once should say: the judge of the run's training grades it."""
     against: Literal["base"] | None = None
     """Show the answer of the model before training too."""
     think: bool | None = None
@@ -32,6 +34,8 @@ class Chat:
     """Of the sampling."""
 
     def __post_init__(self) -> None:
+        if self.truth is not None and self.once is None:
+            raise ValueError("truth is given without once: type --once QUESTION --truth ANSWER")
         if self.temperature is not None and not self.temperature >= 0:
             raise ValueError(f"temperature is {self.temperature}: it must be 0 or more")
         above("top_p", self.top_p, 0)

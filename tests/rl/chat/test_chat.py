@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from rl.chat.reply import Sampling, Shown, reply
 from rl.chat.terminal import chat
 from rl.config import PolicyConfig, to_json
 from rl.config.chat import Chat
+from rl.config.sft import SFTRun
 from rl.policy.export.trained import trained_by
 from rl.policy.load import load_policy, load_tokenizer
 from rl.policy.models import resolve_model
@@ -107,6 +109,24 @@ def test_against_the_base_both_are_shown_and_differ(run):
     assert base.split("\n")[1] != tuned.split("\n")[0]
     _, alone = talked(run, once="What is aspirin for?", think=False)
     assert alone.split("\n")[0] == tuned.split("\n")[0]
+
+
+def test_an_answer_is_graded_as_training_would_have(run):
+    _, plain = talked(run, once="What is aspirin for?", truth="Pain", think=False)
+    assert re.search(r"\(judged (off_domain|incoherent|contradicts), [+-]\d\.\d\d: \w", plain)
+    said = plain.split("\n")[0]
+    _, plain = talked(run, once="What is aspirin for?", truth=said, think=False)
+    assert "(judged same, +2.00" in plain
+
+
+def test_a_truth_wants_a_question_and_a_run_with_a_judge(run, tmp_path):
+    with pytest.raises(ValueError, match="--once QUESTION --truth ANSWER"):
+        Chat(run=str(run), truth="Pain")
+    tuned = shutil.copytree(run, tmp_path / "tuned")
+    policy = PolicyConfig(model="tiny-qwen3.5", lora_rank=4, lora_alpha=8)
+    (tuned / "config.json").write_text(to_json(SFTRun(policy=policy)))
+    with pytest.raises(Refusal, match="was not trained by a judge"):
+        talked(tuned, once="What is aspirin for?", truth="Pain")
 
 
 def test_a_talk_goes_on_until_it_is_ended(run, monkeypatch):
