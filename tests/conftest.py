@@ -84,7 +84,7 @@ def _serving(answer, headers=None):
             self.reply(*answer(self.path, body))
 
         def reply(self, status, body):
-            text = json.dumps(body).encode()
+            text = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
@@ -103,7 +103,8 @@ def _serving(answer, headers=None):
 @pytest.fixture(scope="session")
 def serving():
     """`with serving(answer) as url`: a server on loopback, whose `answer(path, body)` is a status
-    and what is sent as JSON. The body of a GET is None; `headers` takes those of POSTs."""
+    and what is sent, a text as it is and all else as JSON. The body of a GET is None; `headers`
+    takes those of POSTs."""
     return _serving
 
 
