@@ -48,17 +48,22 @@ class RunLog:
                 return cls(folder, unit)
         raise AssertionError
 
-    def lock(self) -> None:
-        """Refusal where another process is writing this folder. Held until this process ends."""
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Refusal where another process is writing this folder."""
         from filelock import FileLock, Timeout
 
-        self._lock = FileLock(self.folder / "lock")
+        lock = FileLock(self.folder / "lock")
         try:
-            self._lock.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout:
             raise Refusal(
                 f"{self.folder} is being written by another process: that run still goes on"
             ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def rewind(self, done: int) -> None:
         """Forget what came after so many generations or steps: it is done again."""

@@ -25,7 +25,7 @@ from rl.report import report_figures, write_report
 from rl.rollout.engine import EngineError
 from rl.run.checkpoint import Checkpoint
 from rl.run.drift import drift
-from rl.run.folder import RunLog, read_run
+from rl.run.folder import Run, RunLog, read_run
 from rl.run.progress import Progress, print_summary
 from rl.run.ranks import FirstIsGone, is_first, say
 from rl.run.summary import summarise
@@ -104,8 +104,13 @@ def run(
         if not is_first():
             return _follow(stage)
         stage.check()
-        opened = _reopened(resume, stage, accept_drift) if resume else _created(stage)
-        return _lead(stage, *opened, began_s, experiment)
+        record = read_run(resume) if resume else None
+        log = RunLog(resume, stage.config.unit) if resume else _created(stage.config)
+        with log.locked():
+            checkpoint = _gone_on_with(log, record, stage, accept_drift) if record else None
+            log.config(stage.config.recorded())
+            log.made_with(stage.made_with())
+            return _lead(stage, log, checkpoint, began_s, experiment)
 
 
 def _follow(stage: Stage) -> int:
@@ -117,21 +122,15 @@ def _follow(stage: Stage) -> int:
     return 0
 
 
-def _created(stage: Stage) -> tuple[RunLog, None]:
-    config = stage.config
+def _created(config: RunConfig) -> RunLog:
     log = RunLog.create(Path(config.out), config.name, config.unit)
-    log.lock()
-    log.config(config.recorded())
-    log.made_with(stage.made_with())
     say(f"run folder {log.folder}")
-    return log, None
+    return log
 
 
-def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, Checkpoint | None]:
+def _gone_on_with(log: RunLog, record: Run, stage: Stage, accept_drift: bool) -> Checkpoint | None:
     """The folder as it was at its last whole checkpoint, or at its start where there is none."""
-    record = read_run(folder)
-    log = RunLog(folder, stage.config.unit)
-    log.lock()
+    folder = log.folder
     settings, facts = stage.config.recorded(), stage.made_with()
     changes = drift(record.config | record.made_with, settings | facts)
     if changes and not accept_drift:
@@ -149,13 +148,11 @@ def _reopened(folder: Path, stage: Stage, accept_drift: bool) -> tuple[RunLog, C
         )
     checkpoint = log.checkpoints.latest(say)
     log.rewind(checkpoint.done if checkpoint else 0)
-    log.config(settings)
-    log.made_with(facts)
     if checkpoint:
         say(f"run folder {folder}: going on after {unit} {checkpoint.done}")
     else:
         say(f"run folder {folder}: no checkpoint was written yet, so it starts again")
-    return log, checkpoint
+    return checkpoint
 
 
 def _lead(

@@ -66,10 +66,12 @@ def test_every_resolved_value_of_an_experiment_is_as_it_was(experiment):
 def test_reading_a_command_line_loads_nothing_heavy(experiment, flag):
     program = (
         "import sys, runpy\n"
+        "before = set(sys.modules)\n"
         f"sys.argv = {[experiment, flag, *offline(experiment)]}\n"
         f"try: runpy.run_module('experiments.{experiment}', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*loaded - sys.stdlib_module_names)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     loaded = set(done.stdout.splitlines()[-1].split())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rl.refusal import Refusal
 from rl.run.folder import RunLog, column, newest_run, read_run
 
 
@@ -108,3 +109,11 @@ def test_the_newest_run_is_the_one_written_last(tmp_path: Path):
     first.config({})
     first.metrics({"generation": 1})
     assert newest_run(tmp_path) == first.folder
+
+
+def test_a_folder_has_one_writer_until_that_one_is_done(tmp_path):
+    one, other = RunLog(tmp_path / "run"), RunLog(tmp_path / "run")
+    with one.locked(), pytest.raises(Refusal, match="that run still goes on"), other.locked():
+        pass
+    with other.locked():
+        pass
